@@ -5,4 +5,11 @@
 //!                                                      pure      pure over    BPF maps     programs
 //!                                                                a Store
 //! ```
+#[forbid(unsafe_code)]
+pub mod model;
+#[forbid(unsafe_code)]
+pub mod plan;
+#[forbid(unsafe_code)]
+pub mod publish;
+#[forbid(unsafe_code)]
 pub mod source;

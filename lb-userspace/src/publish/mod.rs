@@ -1,0 +1,25 @@
+//! Publication: brings the tables to what the model wants, while connects read them.
+//!
+//! ```text
+//!  set:     block <- backends          (unreachable)
+//!           slot.range <- block        one 64-bit release store: from here on the new set
+//!           key -> slot                only for a new frontend
+//!           old block -> limbo
+//!  remove:  slot.range <- GONE         one 64-bit release store: from here on no frontend
+//!           block -> limbo
+//!  purge:   key deleted, slot -> limbo later, in batches; no key is inserted until a grace
+//!                                      period has passed, since a freed hash element is reused
+//!                                      at once and written by memcpy
+//! ```
+//!
+//! [`Publisher`] keeps that order on any [`Store`]: the kernel's maps, or [`memory::Memory`], which
+//! tests read as a BPF program would, or the interleaving checker's. It must never write to
+//! anything that a reader can still reach, but for the one word.
+
+pub mod memory;
+mod publisher;
+mod reclaim;
+mod store;
+
+pub use publisher::{Failure, Publisher, Reason, Sizes, Stats};
+pub use store::{Grace, GraceError, Partial, Store, StoreError};

@@ -1,0 +1,369 @@
+//! The writer of the tables: from wanted frontends to stores in the right order.
+//!
+//! What is published is read back from the store rather than kept twice. Reclaiming is in
+//! [`super::reclaim`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lb_common::{Backend4, FrontendKey4, FrontendValue, Range};
+use rustc_hash::FxHashMap;
+use thiserror::Error;
+
+use super::{Grace, GraceError, Partial, Store, StoreError};
+use crate::{
+    model::{Frontend, FrontendChange},
+    plan::{
+        blocks::Blocks,
+        limbo::{Limbo, Period},
+        placement,
+        slots::Slots,
+    },
+};
+
+/// How many entries each table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Entries of `lb_frontends4`, set by `--max-frontends`.
+    pub frontends: u32,
+    /// Entries of `lb_services` and `lb_names`. A quarter more than the frontends: the slots of
+    /// deleted frontends stay out of use for a grace period.
+    pub services: u32,
+    /// Entries of `lb_backends4`, set by `--max-backends`.
+    pub backends: u32,
+}
+
+impl Sizes {
+    /// The sizes for so many frontends and backends.
+    pub fn new(frontends: u32, backends: u32) -> Self {
+        Self { frontends, services: frontends.saturating_add((frontends / 4).max(16)), backends }
+    }
+}
+
+/// Why a frontend could not be brought to its wanted state. It keeps the state it has.
+#[derive(Debug, Error)]
+pub enum Reason {
+    /// A table has no room.
+    #[error(
+        "{table} is full: {needed} free in a row needed, {longest} there ({free} of {capacity} \
+         free in all); restart with a larger {flag}"
+    )]
+    Full {
+        /// The table's name.
+        table: &'static str,
+        /// The flag that sizes it.
+        flag: &'static str,
+        /// Consecutive entries that were needed.
+        needed: u32,
+        /// The longest run of free entries.
+        longest: u32,
+        /// Free entries.
+        free: u32,
+        /// All entries.
+        capacity: u32,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A frontend that could not be brought to its wanted state.
+#[derive(Debug, Error)]
+#[error("{name} ({}:{})", std::net::Ipv4Addr::from(key.address), key.port)]
+pub struct Failure {
+    /// Which frontend.
+    pub key: FrontendKey4,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why.
+    pub source: Reason,
+}
+
+/// What a publisher has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Ranges stored.
+    pub publishes: u64,
+    /// Times that publishing had to wait for a grace period, since the limbo held all that was
+    /// left of a table.
+    pub waits: u64,
+    /// Grace periods that ended.
+    pub grace_periods: u64,
+    /// Frontends that are published.
+    pub frontends: u64,
+    /// Entries of `lb_backends4` in use, without those in limbo.
+    pub backends: u64,
+}
+
+/// A frontend in the tables.
+pub(super) struct Entry {
+    pub(super) slot: u32,
+    pub(super) range: Range,
+    pub(super) id: u32,
+    /// Whether the key is in `lb_frontends4`.
+    pub(super) listed: bool,
+    pub(super) name: Arc<str>,
+}
+
+/// What waits in the limbo.
+pub(super) enum Retired {
+    Block(Range),
+    Slot(u32),
+}
+
+/// A change that cannot be carried out: only the frontend suffers, or everything ends.
+pub(super) enum Stop {
+    Frontend(Reason),
+    Agent(GraceError),
+}
+
+impl From<GraceError> for Stop {
+    fn from(error: GraceError) -> Self {
+        Self::Agent(error)
+    }
+}
+
+/// The only writer of one generation of tables.
+pub struct Publisher<S, G> {
+    pub(super) store: S,
+    pub(super) grace: G,
+    pub(super) blocks: Blocks,
+    pub(super) slots: Slots,
+    pub(super) limbo: Limbo<Retired>,
+    /// Backends in limbo: what waiting can win.
+    pub(super) limbo_backends: u32,
+    pub(super) frontends: FxHashMap<FrontendKey4, Entry>,
+    pub(super) max_frontends: u32,
+    /// Frontends that are ready but for their key.
+    pub(super) unlisted: Vec<FrontendKey4>,
+    /// Frontends that are marked gone and whose key is still listed, or was when it was noted.
+    pub(super) gone: Vec<FrontendKey4>,
+    /// Keys may be inserted once this has passed.
+    pub(super) insert_after: Period,
+    /// Wanted states that found no room.
+    pub(super) unmet: BTreeMap<FrontendKey4, Frontend>,
+    next_backend_id: u32,
+    next_service_id: u32,
+    pub(super) stats: Stats,
+}
+
+impl<S: Store, G: Grace> Publisher<S, G> {
+    /// The writer of tables that are empty and of these sizes.
+    pub fn new(store: S, grace: G, sizes: Sizes) -> Self {
+        Self {
+            store,
+            grace,
+            blocks: Blocks::new(sizes.backends),
+            slots: Slots::new(sizes.services),
+            limbo: Limbo::default(),
+            limbo_backends: 0,
+            frontends: FxHashMap::default(),
+            max_frontends: sizes.frontends,
+            unlisted: Vec::new(),
+            gone: Vec::new(),
+            insert_after: Period::NONE,
+            unmet: BTreeMap::new(),
+            next_backend_id: 1,
+            next_service_id: 1,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// What has been done so far.
+    pub fn stats(&self) -> Stats {
+        let backends = self.blocks.capacity() - self.blocks.free() - self.limbo_backends;
+        Stats { backends: backends.into(), ..self.stats }
+    }
+
+    /// Carries out changes, in their order. Each failure concerns its own frontend only; it is
+    /// tried again when room is made, without being reported again.
+    pub fn apply(
+        &mut self,
+        changes: impl IntoIterator<Item = FrontendChange>,
+    ) -> Result<Vec<Failure>, GraceError> {
+        self.reclaim_if_over()?;
+        let mut failures = Vec::new();
+        for FrontendChange { key, state } in changes {
+            self.unmet.remove(&key);
+            match state {
+                None => self.remove(key),
+                Some(frontend) => failures.extend(self.set_or_keep(key, frontend)?),
+            }
+        }
+        failures.extend(self.list());
+        self.start_grace_if_needed()?;
+        Ok(failures)
+    }
+
+    /// Brings a frontend to its wanted state, or notes that state for later and says why.
+    pub(super) fn set_or_keep(
+        &mut self,
+        key: FrontendKey4,
+        frontend: Frontend,
+    ) -> Result<Option<Failure>, GraceError> {
+        match self.set(key, &frontend) {
+            Ok(()) => Ok(None),
+            Err(Stop::Agent(error)) => Err(error),
+            Err(Stop::Frontend(source)) => {
+                let name = frontend.name.clone();
+                self.unmet.insert(key, frontend);
+                Ok(Some(Failure { key, name, source }))
+            }
+        }
+    }
+
+    fn set(&mut self, key: FrontendKey4, frontend: &Frontend) -> Result<(), Stop> {
+        let Some(entry) = self.frontends.get(&key) else {
+            return self.create(key, frontend);
+        };
+        let (slot, old, renamed) = (entry.slot, entry.range, entry.name != frontend.name);
+        let standing = self.backends(old);
+        match placement::place(&standing, &frontend.backends, &mut self.next_backend_id) {
+            None if old != Range::GONE => {}
+            placed => {
+                let range = self.write_block(&placed.unwrap_or_default())?;
+                self.store_range(slot, range);
+                self.retire_block(old);
+                if old == Range::GONE {
+                    self.stats.frontends += 1;
+                }
+            }
+        }
+        if renamed {
+            self.rename(key, frontend.name.clone());
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, key: FrontendKey4, frontend: &Frontend) -> Result<(), Stop> {
+        self.make_room_for_key()?;
+        // The block first: it is the more likely one to be refused.
+        let placed = placement::place(&[], &frontend.backends, &mut self.next_backend_id);
+        let range = self.write_block(&placed.unwrap_or_default())?;
+        let slot = match self.take_slot() {
+            Ok(slot) => slot,
+            Err(stop) => {
+                if range.count > 0 {
+                    self.blocks.give(range.first, range.count);
+                }
+                return Err(stop);
+            }
+        };
+        let id = self.new_service_id();
+        self.store.identify(slot, id);
+        self.store.publish(slot, range);
+        self.stats.publishes += 1;
+        self.stats.frontends += 1;
+        let name = frontend.name.clone();
+        self.frontends.insert(key, Entry { slot, range, id, listed: false, name });
+        self.unlisted.push(key);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: FrontendKey4) {
+        let Some(entry) = self.frontends.get(&key) else { return };
+        let (slot, range, id, listed) = (entry.slot, entry.range, entry.id, entry.listed);
+        if range == Range::GONE {
+            return;
+        }
+        self.stats.frontends -= 1;
+        if listed {
+            self.store_range(slot, Range::GONE);
+            self.gone.push(key);
+        } else {
+            self.frontends.remove(&key);
+            self.unlisted.retain(|unlisted| *unlisted != key);
+            self.limbo.retire(Retired::Slot(slot));
+            self.forget_names(&[id]);
+        }
+        self.retire_block(range);
+    }
+
+    /// Inserts the keys of new frontends, if a deletion does not forbid it for now. One that the
+    /// kernel refuses is taken back.
+    pub(super) fn list(&mut self) -> Vec<Failure> {
+        if self.unlisted.is_empty() || !self.limbo.is_past(self.insert_after) {
+            return Vec::new();
+        }
+        let keys = std::mem::take(&mut self.unlisted);
+        let mut entries = Vec::with_capacity(keys.len());
+        let mut names = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let entry = &mut self.frontends.get_mut(key).expect("unlisted frontends have entries");
+            entry.listed = true;
+            entries.push((*key, FrontendValue { slot: entry.slot, tag: key.tag() }));
+            names.push((entry.id, entry.name.clone()));
+        }
+        // Names first, so that tools never meet a frontend without one.
+        let names: Vec<(u32, &str)> = names.iter().map(|(id, name)| (*id, &**name)).collect();
+        if let Err(error) = self.store.insert_names(&names) {
+            tracing::warn!(error = %error.source.source, "some frontends have no name for tools");
+        }
+        let mut failures = Vec::new();
+        let mut rest = &entries[..];
+        while let Err(Partial { done, source }) = self.store.insert_frontends(rest) {
+            let key = rest[done].0;
+            rest = &rest[done + 1..];
+            failures.push(self.take_back(key, source));
+        }
+        failures
+    }
+
+    /// Undoes a frontend whose key could not be inserted.
+    fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
+        let entry = self.frontends.remove(&key).expect("only listed frontends are taken back");
+        self.stats.frontends -= 1;
+        let frontend = Frontend {
+            name: entry.name.clone(),
+            backends: self.backends(entry.range).iter().map(placement::address).collect(),
+        };
+        self.unmet.insert(key, frontend);
+        self.limbo.retire(Retired::Slot(entry.slot));
+        self.retire_block(entry.range);
+        self.forget_names(&[entry.id]);
+        Failure { key, name: entry.name, source: source.into() }
+    }
+
+    /// Gives a frontend to another Service port, without a moment in which it is nobody's.
+    fn rename(&mut self, key: FrontendKey4, name: Arc<str>) {
+        let id = self.new_service_id();
+        let entry = self.frontends.get_mut(&key).expect("a frontend that is renamed exists");
+        let (slot, old) = (entry.slot, std::mem::replace(&mut entry.id, id));
+        entry.name = name.clone();
+        if entry.listed
+            && let Err(error) = self.store.insert_names(&[(id, &name)])
+        {
+            tracing::warn!(%name, error = %error.source.source, "a frontend has no name for tools");
+        }
+        self.store.identify(slot, id);
+        self.forget_names(&[old]);
+    }
+
+    fn write_block(&mut self, backends: &[Backend4]) -> Result<Range, Stop> {
+        if backends.is_empty() {
+            return Ok(Range::EMPTY);
+        }
+        let count = backends.len() as u32;
+        let first = self.take_block(count)?;
+        self.store.write_backends(first, backends);
+        Ok(Range { first, count })
+    }
+
+    fn store_range(&mut self, slot: u32, range: Range) {
+        self.store.publish(slot, range);
+        self.stats.publishes += 1;
+    }
+
+    fn backends(&self, range: Range) -> Vec<Backend4> {
+        (0..range.count).map(|offset| self.store.backend(range.first + offset)).collect()
+    }
+
+    fn new_service_id(&mut self) -> u32 {
+        self.next_service_id += 1;
+        self.next_service_id - 1
+    }
+}

@@ -1,0 +1,77 @@
+//! What publication asks of the tables and of the kernel.
+
+use std::io;
+
+use lb_common::{Backend4, FrontendKey4, FrontendValue, Range};
+use thiserror::Error;
+
+/// A system call on a table failed.
+#[derive(Debug, Error)]
+#[error("{call} on {table} failed")]
+pub struct StoreError {
+    /// The call, as the kernel's documentation names it.
+    pub call: &'static str,
+    /// The map it was made on.
+    pub table: &'static str,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// A batch stopped early.
+#[derive(Debug, Error)]
+#[error("stopped after {done} entries")]
+pub struct Partial {
+    /// How many entries of the batch took effect. The next one is the one that failed.
+    pub done: usize,
+    /// Why it failed.
+    pub source: StoreError,
+}
+
+/// Write access to one generation of tables, by their only writer.
+pub trait Store {
+    /// Reads a backend that this writer has written.
+    fn backend(&self, index: u32) -> Backend4;
+
+    /// Writes consecutive backends that no reader can reach.
+    fn write_backends(&mut self, first: u32, backends: &[Backend4]);
+
+    /// Stores a service's range with release ordering: readers that see it see everything written
+    /// before.
+    fn publish(&mut self, slot: u32, range: Range);
+
+    /// Stores the id of a service. Only tools read it.
+    fn identify(&mut self, slot: u32, id: u32);
+
+    /// Adds frontends whose keys are not in the table.
+    fn insert_frontends(
+        &mut self,
+        entries: &[(FrontendKey4, FrontendValue)],
+    ) -> Result<(), Partial>;
+
+    /// Deletes frontends. A key that is not there counts as deleted.
+    fn delete_frontends(&mut self, keys: &[FrontendKey4]) -> Result<(), Partial>;
+
+    /// Notes the names of services by id, for tools.
+    fn insert_names(&mut self, names: &[(u32, &str)]) -> Result<(), Partial>;
+
+    /// Forgets names.
+    fn delete_names(&mut self, ids: &[u32]) -> Result<(), Partial>;
+}
+
+/// A grace period could not be made. Without one nothing can be reclaimed, so this ends the agent.
+#[derive(Debug, Error)]
+#[error("cannot wait for the kernel's readers")]
+pub struct GraceError(#[from] pub io::Error);
+
+/// Makes grace periods: spans of time within which every reader that was under way at the start
+/// has ended.
+pub trait Grace {
+    /// Starts one. Called only when none is under way.
+    fn start(&mut self) -> Result<(), GraceError>;
+
+    /// Whether the one under way has ended, without waiting. Says so once.
+    fn is_over(&mut self) -> Result<bool, GraceError>;
+
+    /// Waits for the end of the one under way.
+    fn wait(&mut self) -> Result<(), GraceError>;
+}
