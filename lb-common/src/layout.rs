@@ -111,6 +111,14 @@ pub struct Service {
     pub reserved: u32,
 }
 
+impl Service {
+    /// The entry's second word, which holds the id.
+    #[inline(always)]
+    pub const fn identity(id: u32) -> u64 {
+        word(id, 0)
+    }
+}
+
 /// Entry of `lb_backends4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(8))]

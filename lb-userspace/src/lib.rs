@@ -6,6 +6,13 @@
 //!                                                                a Store
 //! ```
 #[forbid(unsafe_code)]
+pub mod agent;
+#[forbid(unsafe_code)]
+pub mod cli;
+#[forbid(unsafe_code)]
+pub mod commands;
+pub mod dataplane;
+#[forbid(unsafe_code)]
 pub mod model;
 #[forbid(unsafe_code)]
 pub mod plan;

@@ -1,0 +1,18 @@
+//! The agent: one owner that events reach through a channel.
+//!
+//! ```text
+//!  source ──────── events ─┐
+//!  grace thread ── ended ──┤── channel ──> owner: model, publisher, attachment
+//!  signals ─────── stop ───┘
+//! ```
+//!
+//! Everything that changes belongs to the owner's thread; nothing is shared behind a lock. Events
+//! that wait in the channel are folded into one publication.
+
+mod core;
+mod owner;
+
+pub use self::{
+    core::Core,
+    owner::{Message, Owner},
+};

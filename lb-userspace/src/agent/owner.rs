@@ -1,0 +1,106 @@
+//! The owner's loop: takes messages, publishes, attaches once everything is listed.
+//!
+//! It must never block on anything but its channel and the publisher, nor look at the tables
+//! itself.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use tracing::{debug, error, info, warn};
+
+use super::{Core, core::Outcome};
+use crate::{
+    publish::{Failure, Grace, Store},
+    source::Event,
+};
+
+/// Quiet time after which the keys of frontends that went away are deleted.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What reaches the owner.
+#[derive(Debug)]
+pub enum Message {
+    /// An object changed, or all are listed.
+    Event(Event),
+    /// A grace period ended.
+    GraceEnded,
+    /// End the agent, for this reason.
+    Stop(&'static str),
+}
+
+/// The owner of everything that changes.
+pub struct Owner<S, G> {
+    core: Core<S, G>,
+    messages: Receiver<Message>,
+}
+
+impl<S: Store, G: Grace> Owner<S, G> {
+    /// An owner that is fed by `messages`.
+    pub fn new(core: Core<S, G>, messages: Receiver<Message>) -> Self {
+        Self { core, messages }
+    }
+
+    /// Runs until it is told to stop. `attach` is called once, when everything that existed at
+    /// the start is published: no earlier, since a frontend without its backends would refuse.
+    /// Returns what `attach` returned, so that the caller decides when it ends.
+    pub fn run<A>(mut self, attach: impl FnOnce() -> Result<A>) -> Result<Option<A>> {
+        let mut attach = Some(attach);
+        let mut attached = None;
+        loop {
+            let first = if self.core.publisher().is_settled() {
+                self.messages.recv().map_err(RecvTimeoutError::from)
+            } else {
+                self.messages.recv_timeout(IDLE)
+            };
+            let mut synced = false;
+            let mut events = 0usize;
+            match first {
+                Err(RecvTimeoutError::Timeout) => {
+                    log_failures(self.core.publisher().maintain(true)?);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(attached),
+                Ok(first) => {
+                    for message in std::iter::once(first).chain(self.messages.try_iter()) {
+                        match message {
+                            Message::Stop(reason) => {
+                                info!(reason, "stopping");
+                                return Ok(attached);
+                            }
+                            Message::GraceEnded => {}
+                            Message::Event(event) => {
+                                events += 1;
+                                synced |= matches!(event, Event::Synced);
+                                self.core.apply(event);
+                            }
+                        }
+                    }
+                }
+            }
+            if events > 0 {
+                log(events, self.core.publish()?);
+            }
+            log_failures(self.core.publisher().maintain(false)?);
+            if synced && let Some(attach) = attach.take() {
+                attached = Some(attach()?);
+            }
+        }
+    }
+}
+
+fn log(events: usize, outcome: Outcome) {
+    for notice in outcome.notices {
+        warn!("{notice}");
+    }
+    debug!(events, frontends = outcome.changed, "published");
+    log_failures(outcome.failures);
+}
+
+fn log_failures(failures: Vec<Failure>) {
+    for failure in failures {
+        error!("{failure} keeps the state it has: {}", failure.source);
+    }
+}

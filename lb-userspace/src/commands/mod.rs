@@ -1,0 +1,5 @@
+//! The verbs of `socklb`, one file each.
+
+pub mod cleanup;
+pub mod run;
+pub mod services;

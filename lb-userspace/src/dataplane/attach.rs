@@ -1,0 +1,214 @@
+//! Puts the program in force on a cgroup, and keeps it and the maps alive by pins.
+//!
+//! A start of the agent is a new generation: its tables are filled first, and only then does its
+//! program take the place of the one that runs, in one step. The old generation goes when its
+//! last user does. Nothing here may leave a moment without a program where there was one.
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+
+use super::{
+    object::{LoadError, MAPS, Object},
+    sys,
+};
+
+/// The link's file in the pin directory.
+const LINK: &str = "connect4";
+/// Magic number of the bpf filesystem (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// The program could not be attached or pinned.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The cgroup's directory cannot be opened.
+    #[error("cannot open the cgroup {}: give the path of a cgroup v2 directory with --cgroup", path.display())]
+    Cgroup {
+        /// What `--cgroup` says.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The kernel refuses the attachment.
+    #[error("the kernel refuses to attach connect4 to {}: is it a cgroup v2 directory?", path.display())]
+    Attach {
+        /// What `--cgroup` says.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory for pins lies on another filesystem.
+    #[error(
+        "{} is not on a bpf filesystem: mount one (mount -t bpf bpf /sys/fs/bpf), name a directory \
+         on one with --pin, or do without with --no-pin",
+        path.display()
+    )]
+    NotBpffs {
+        /// What `--pin` says.
+        path: PathBuf,
+    },
+    /// Another agent has the pin directory.
+    #[error("another agent uses {}: stop it first, or name another directory with --pin", path.display())]
+    Locked {
+        /// What `--pin` says.
+        path: PathBuf,
+    },
+    /// Something in the pin directory could not be made, read, replaced or removed.
+    #[error("cannot {action} {}", path.display())]
+    Pin {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The object is not what it should be.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// A directory of pins that this process alone uses, until this is dropped.
+#[derive(Debug)]
+pub struct PinDir {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl PinDir {
+    /// Makes the directory, with mode 0700, if it is not there, and locks it.
+    pub fn open(path: &Path) -> Result<Self, AttachError> {
+        let base = if path.exists() { path } else { path.parent().unwrap_or(Path::new("/")) };
+        let filesystem =
+            rustix::fs::statfs(base).map_err(|error| pin_error("use", path)(error.into()))?;
+        if filesystem.f_type as u64 != BPF_FS_MAGIC {
+            return Err(AttachError::NotBpffs { path: path.to_owned() });
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(pin_error("make", path))?,
+        }
+        Self::lock(path)
+    }
+
+    /// Locks the directory if it is there.
+    pub fn existing(path: &Path) -> Result<Option<Self>, AttachError> {
+        if path.exists() { Self::lock(path).map(Some) } else { Ok(None) }
+    }
+
+    fn lock(path: &Path) -> Result<Self, AttachError> {
+        let lock = File::open(path).map_err(pin_error("open", path))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(AttachError::Locked { path: path.to_owned() })
+            }
+            Err(error) => Err(pin_error("lock", path)(error.into())),
+        }
+    }
+
+    /// Removes every pin and the directory: what was attached is detached.
+    pub fn remove(self) -> Result<(), AttachError> {
+        // The link first: nothing may balance with tables that tools cannot see any more.
+        for name in std::iter::once(LINK).chain(MAPS) {
+            let path = self.path.join(name);
+            remove_file(&path)?;
+            remove_file(&path.with_extension("new"))?;
+        }
+        fs::remove_dir(&self.path).map_err(pin_error("remove", &self.path))
+    }
+}
+
+/// A program in force. Dropping it detaches the program, unless it is pinned.
+#[derive(Debug)]
+pub struct Attachment {
+    _link: OwnedFd,
+    _pins: Option<PinDir>,
+}
+
+impl Attachment {
+    /// Puts the object's program in force on a cgroup v2 directory and everything below it, by a
+    /// `BPF_CGROUP_INET4_CONNECT` link (kernel 5.7).
+    ///
+    /// With pins, what was pinned before is replaced: the link's program in one step, if it is
+    /// attached to the same cgroup (kernel 5.8); else the old link goes after the new one is there.
+    pub fn new(
+        object: &mut Object,
+        cgroup: &Path,
+        pins: Option<PinDir>,
+    ) -> Result<Self, AttachError> {
+        let directory = File::open(cgroup)
+            .map_err(|source| AttachError::Cgroup { path: cgroup.to_owned(), source })?;
+        let program = object.program_fd()?;
+        let attach = || {
+            sys::attach(program.as_fd(), directory.as_fd(), BPF_CGROUP_INET4_CONNECT)
+                .map_err(|source| AttachError::Attach { path: cgroup.to_owned(), source })
+        };
+        let Some(pins) = pins else {
+            return Ok(Self { _link: attach()?, _pins: None });
+        };
+        let path = pins.path.join(LINK);
+        let link = match running(&path, &directory)? {
+            Some(link) => {
+                sys::update_link(link.as_fd(), program.as_fd())
+                    .map_err(pin_error("replace the program of", &path))?;
+                link
+            }
+            None => {
+                let link = attach()?;
+                replace_pin(&path, link.as_fd())?;
+                link
+            }
+        };
+        for name in MAPS {
+            replace_pin(&pins.path.join(name), object.map_fd(name)?)?;
+        }
+        Ok(Self { _link: link, _pins: Some(pins) })
+    }
+}
+
+/// The pinned link, if there is one and it is attached to this cgroup.
+fn running(path: &Path, cgroup: &File) -> Result<Option<OwnedFd>, AttachError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let link = sys::open_pin(path).map_err(pin_error("open", path))?;
+    let attached =
+        sys::link_cgroup(link.as_fd()).map_err(pin_error("ask the kernel about", path))?;
+    let wanted = cgroup.metadata().map_err(pin_error("compare", path))?.ino();
+    Ok((attached == wanted).then_some(link))
+}
+
+/// Pins under another name and renames over `path`, so that there is always one or the other.
+fn replace_pin(path: &Path, object: BorrowedFd<'_>) -> Result<(), AttachError> {
+    let fresh = path.with_extension("new");
+    remove_file(&fresh)?;
+    sys::pin(object, &fresh).map_err(pin_error("pin", &fresh))?;
+    fs::set_permissions(&fresh, Permissions::from_mode(0o600))
+        .map_err(pin_error("protect", &fresh))?;
+    fs::rename(&fresh, path).map_err(pin_error("replace", path))
+}
+
+/// Removes a file; one that is not there is fine.
+fn remove_file(path: &Path) -> Result<(), AttachError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(pin_error("remove", path)),
+    }
+}
+
+fn pin_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AttachError {
+    let path = path.to_owned();
+    move |source| AttachError::Pin { action, path, source }
+}

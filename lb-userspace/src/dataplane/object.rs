@@ -1,0 +1,137 @@
+//! Loads the BPF object: makes its maps in the sizes that were asked for, and its programs.
+//!
+//! Nothing here attaches or pins: that is [`super::attach`].
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
+    maps::{Map, MapData},
+    programs::{CgroupSockAddr, ProgramError, ProgramFd},
+};
+use thiserror::Error;
+
+use super::store::{KernelStore, Tables};
+use crate::publish::{Sizes, StoreError};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socklb-bpf"));
+
+/// The maps, by name: the order in which tools list them.
+pub const MAPS: [&str; 5] =
+    ["lb_frontends4", "lb_services", "lb_backends4", "lb_names", "lb_counters"];
+
+/// The BPF object could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The kernel has no BTF of itself.
+    #[error(
+        "/sys/kernel/btf/vmlinux is missing: socklb needs a kernel that was built with \
+         CONFIG_DEBUG_INFO_BTF (5.10 or newer)"
+    )]
+    NoBtf,
+    /// A map could not be made.
+    #[error(
+        "cannot make the maps: are root or CAP_BPF and CAP_NET_ADMIN, and enough memory there?"
+    )]
+    Maps(#[source] EbpfError),
+    /// The kernel refused the program.
+    #[error("the kernel refuses the program {name}")]
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// What the verifier said.
+        source: ProgramError,
+    },
+    /// The object lacks something that the agent expects in it.
+    #[error("the BPF object has no {0}: agent and object were built from different sources")]
+    Missing(&'static str),
+    /// A descriptor could not be duplicated or read.
+    #[error("cannot use a map's descriptor")]
+    Descriptor(#[from] io::Error),
+    /// An array could not be mapped into memory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The loaded object: maps, and a program that nothing runs yet.
+pub struct Object {
+    ebpf: Ebpf,
+    sizes: Sizes,
+    /// Whether refused connects see ECONNREFUSED, for which the kernel must have
+    /// `bpf_set_retval` (5.18). Otherwise they see EPERM.
+    pub refuses_with_errno: bool,
+}
+
+const CONNECT4: &str = "connect4";
+
+impl Object {
+    /// Makes the maps and loads the program. Needs Linux 5.10 with BTF.
+    pub fn load(sizes: Sizes) -> Result<Self, LoadError> {
+        if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+            return Err(LoadError::NoBtf);
+        }
+        match Self::try_load(sizes, true) {
+            // Whether the kernel has the helper is best asked by using it: distributions backport.
+            Err(LoadError::Program { .. }) => Self::try_load(sizes, false),
+            other => other,
+        }
+    }
+
+    fn try_load(sizes: Sizes, refuses_with_errno: bool) -> Result<Self, LoadError> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("lb_frontends4", sizes.frontends)
+            .map_max_entries("lb_services", sizes.services)
+            .map_max_entries("lb_backends4", sizes.backends)
+            .map_max_entries("lb_names", sizes.services)
+            .override_global("SET_RETVAL", &u8::from(refuses_with_errno), true)
+            .load(OBJECT)
+            .map_err(LoadError::Maps)?;
+        program(&mut ebpf)?
+            .load()
+            .map_err(|source| LoadError::Program { name: CONNECT4, source })?;
+        Ok(Self { ebpf, sizes, refuses_with_errno })
+    }
+
+    /// The loaded program.
+    pub fn program(&mut self) -> Result<&CgroupSockAddr, LoadError> {
+        program(&mut self.ebpf).map(|program| &*program)
+    }
+
+    /// The loaded program's descriptor.
+    pub(super) fn program_fd(&mut self) -> Result<&ProgramFd, LoadError> {
+        self.program()?.fd().map_err(|source| LoadError::Program { name: CONNECT4, source })
+    }
+
+    fn map(&self, name: &'static str) -> Result<&MapData, LoadError> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data) | Map::HashMap(data)) => Ok(data),
+            _ => Err(LoadError::Missing(name)),
+        }
+    }
+
+    /// A map's descriptor.
+    pub fn map_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
+        Ok(self.map(name)?.fd().as_fd())
+    }
+
+    /// The descriptors that the store writes through.
+    pub(super) fn tables(&self) -> Result<Tables, LoadError> {
+        let duplicate =
+            |name| -> Result<OwnedFd, LoadError> { Ok(self.map_fd(name)?.try_clone_to_owned()?) };
+        Ok(Tables {
+            frontends: duplicate("lb_frontends4")?,
+            services: duplicate("lb_services")?,
+            backends: duplicate("lb_backends4")?,
+            names: duplicate("lb_names")?,
+        })
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut CgroupSockAddr, LoadError> {
+    ebpf.program_mut(CONNECT4)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(LoadError::Missing(CONNECT4))
+}
