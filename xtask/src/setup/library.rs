@@ -1,0 +1,78 @@
+//! The source of the standard library, which `-Z build-std` compiles for the BPF target.
+//!
+//! From rustup, or else from Debian's package of the same version. It must never leave a
+//! half-copied library: the copy is made beside its place and renamed.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::fs::{Access, access};
+
+use super::apt;
+use crate::{compiler::Compiler, privilege::Privilege, step, toolchain};
+
+/// rustup tries again and again where its server does not answer.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+const COPY_LIMIT: Duration = Duration::from_secs(300);
+
+/// Brings the source into the compiler's sysroot, unless it is there.
+pub(super) fn ensure(compiler: &Compiler, scratch: &Path) -> Result<()> {
+    let library = toolchain::library()?;
+    if toolchain::is_library(&library) {
+        return Ok(());
+    }
+    install(compiler, &library, scratch).with_context(|| {
+        format!(
+            "the standard library's source could not be installed. By hand: rustup component add \
+             rust-src --toolchain {}; or put the folder library/ of the source of Rust {} at {}",
+            toolchain::channel(),
+            compiler.release,
+            library.display()
+        )
+    })?;
+    ensure!(toolchain::is_library(&library), "{} is still incomplete", library.display());
+    Ok(())
+}
+
+fn install(compiler: &Compiler, library: &Path, scratch: &Path) -> Result<()> {
+    if toolchain::find("rustup").is_some() {
+        let mut command = Command::new("rustup");
+        command.args(["component", "add", "rust-src", "--toolchain", toolchain::channel()]);
+        let label = "Installing the standard library's source by rustup";
+        match step::run(label, command, RUSTUP_LIMIT) {
+            Ok(()) => return Ok(()),
+            Err(_) if step::check_interrupt().is_err() => bail!("interrupted"),
+            Err(error) if !apt::is_there() => return Err(error),
+            Err(_) => eprintln!("rustup could not; trying Debian's package"),
+        }
+    }
+    ensure!(apt::is_there(), "there is neither rustup nor apt");
+
+    let scratch = tempfile::tempdir_in(scratch)
+        .with_context(|| format!("cannot write to {}", scratch.display()))?;
+    let package = apt::fetch("rust-src", &compiler.release, scratch.path())?;
+    let source = package.join(format!("usr/src/rustc-{}/library", compiler.release));
+    ensure!(toolchain::is_library(&source), "Debian's rust-src has no {}", source.display());
+    copy(&source, library)
+}
+
+fn copy(source: &Path, library: &Path) -> Result<()> {
+    let folder = library.parent().context("the library lies in a folder")?;
+    let existing = folder.ancestors().find(|folder| folder.exists()).context("there is a root")?;
+    let privilege = if access(existing, Access::WRITE_OK).is_ok() {
+        Privilege::Direct
+    } else {
+        let privilege = Privilege::get()?;
+        privilege.ask()?;
+        privilege
+    };
+    // Positional parameters, so that no path is read as shell.
+    let script = r#"set -e
+        mkdir -p "$2"
+        rm -rf "$2/library.partial"
+        cp -r "$1" "$2/library.partial"
+        mv -T "$2/library.partial" "$2/library""#;
+    let mut command = privilege.command("sh");
+    command.args(["-c", script, "sh"]).arg(source).arg(folder);
+    step::run(&format!("Copying the source to {}", folder.display()), command, COPY_LIMIT)
+}
