@@ -5,4 +5,7 @@
 //!                                                      pure      pure over    BPF maps     programs
 //!                                                                a Store
 //! ```
+#[forbid(unsafe_code)]
+pub mod model;
+#[forbid(unsafe_code)]
 pub mod source;
