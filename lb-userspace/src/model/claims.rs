@@ -52,6 +52,12 @@ impl Claims {
         }
     }
 
+    /// How many frontends are held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// The claim that has the frontend.
     pub(super) fn winner(&self, key: FrontendKey4) -> Option<&Claim> {
         self.places.get(&key)?.claims.first()

@@ -12,6 +12,8 @@ mod eligible;
 mod notice;
 mod service;
 mod slice;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddrV4, sync::Arc};
 
