@@ -88,3 +88,126 @@ fn select_in<T: Tables>(tables: &T, slot: u32) -> Selection {
 const fn scale(random: u32, count: u32) -> u32 {
     ((random as u64 * count as u64) >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{cell::Cell, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Tables with any contents whatever. Every key is found, with the values in turn.
+    struct Any {
+        values: Vec<u64>,
+        ranges: Vec<u64>,
+        backends: u32,
+        random: u32,
+        lookups: Cell<u32>,
+    }
+
+    impl Tables for Any {
+        fn frontend(&self, _key: &FrontendKey4) -> Option<FrontendValue> {
+            let turn = self.lookups.replace(self.lookups.get() + 1) as usize;
+            self.values.get(turn % self.values.len().max(1)).copied().map(FrontendValue::from_bits)
+        }
+
+        fn range(&self, slot: u32) -> Option<Range> {
+            self.ranges.get(slot as usize).copied().map(Range::from_bits)
+        }
+
+        fn backend(&self, index: u32) -> Option<Backend4> {
+            (index < self.backends).then_some(Backend4 {
+                address: [10, 0, 0, 1],
+                port: 1,
+                flags: 0,
+                id: index,
+                reserved: 0,
+            })
+        }
+
+        fn random(&self) -> u32 {
+            self.random
+        }
+    }
+
+    const KEY: FrontendKey4 = FrontendKey4::new([10, 96, 0, 10], 80, 6);
+
+    fn value() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            any::<u64>(),
+            (0..6u32).prop_map(|slot| FrontendValue { slot, tag: KEY.tag() }.to_bits()),
+        ]
+    }
+
+    fn range() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            any::<u64>(),
+            Just(Range::GONE.to_bits()),
+            Just(Range::EMPTY.to_bits()),
+            (0..20u32, 0..20u32).prop_map(|(first, count)| Range { first, count }.to_bits()),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is in the tables, a selection ends, within the bounds of the range it read.
+        #[test]
+        fn any_tables_are_survived(
+            values in prop::collection::vec(value(), 0..6),
+            ranges in prop::collection::vec(range(), 0..6),
+            backends in 0..40u32,
+            random in any::<u32>(),
+        ) {
+            let tables = Any { values, ranges, backends, random, lookups: Cell::new(0) };
+            let selection = select(&tables, &KEY);
+            prop_assert!(tables.lookups.get() <= LOOKUPS);
+            if let Selection::Backend(backend) = selection {
+                let inside = tables.ranges.iter().copied().map(Range::from_bits).any(|range| {
+                    backend.id.wrapping_sub(range.first) < range.count
+                });
+                prop_assert!(inside && backend.id < backends);
+            }
+        }
+
+        #[test]
+        fn words_survive_the_way_through_memory(a in any::<u32>(), b in any::<u32>()) {
+            let (range, value) = (Range { first: a, count: b }, FrontendValue { slot: a, tag: b });
+            prop_assert_eq!(Range::from_bits(range.to_bits()), range);
+            prop_assert_eq!(FrontendValue::from_bits(value.to_bits()), value);
+        }
+
+        #[test]
+        fn offsets_stay_below_the_count(random in any::<u32>(), count in 1..=u32::MAX) {
+            prop_assert!(scale(random, count) < count);
+        }
+    }
+
+    #[test]
+    fn a_tag_that_never_matches_ends_after_the_last_lookup() {
+        let wrong = FrontendValue { slot: 0, tag: !KEY.tag() }.to_bits();
+        let tables = Any {
+            values: [wrong].into(),
+            ranges: Vec::new(),
+            backends: 0,
+            random: 0,
+            lookups: Cell::new(0),
+        };
+        assert_eq!(select(&tables, &KEY), Selection::Unsettled);
+        assert_eq!(tables.lookups.get(), LOOKUPS);
+    }
+
+    #[test]
+    fn keys_that_differ_in_one_field_have_different_tags() {
+        let keys = [
+            KEY,
+            FrontendKey4::new([10, 96, 0, 11], 80, 6),
+            FrontendKey4::new([10, 96, 0, 10], 81, 6),
+            FrontendKey4::new([10, 96, 0, 10], 80, 17),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(keys[at + 1..].iter().all(|other| other.tag() != key.tag()));
+        }
+    }
+}

@@ -121,6 +121,8 @@ mod tests {
     #[test]
     fn maps_are_named() {
         assert_eq!(map_id("lb_names=7"), Ok(("lb_names".into(), 7)));
-        assert!(map_id("lb_names").is_err() && map_id("x=1").is_err() && map_id("lb_names=x").is_err());
+        assert!(
+            map_id("lb_names").is_err() && map_id("x=1").is_err() && map_id("lb_names=x").is_err()
+        );
     }
 }

@@ -117,15 +117,27 @@ impl Object {
         Ok(self.map(name)?.fd().as_fd())
     }
 
-    /// The descriptors that the store writes through.
-    pub(super) fn tables(&self) -> Result<Tables, LoadError> {
+    /// Write access to the tables. There must be one writer only.
+    pub fn store(&self) -> Result<KernelStore, LoadError> {
         let duplicate =
             |name| -> Result<OwnedFd, LoadError> { Ok(self.map_fd(name)?.try_clone_to_owned()?) };
-        Ok(Tables {
+        let tables = Tables {
             frontends: duplicate("lb_frontends4")?,
             services: duplicate("lb_services")?,
             backends: duplicate("lb_backends4")?,
             names: duplicate("lb_names")?,
+        };
+        Ok(KernelStore::new(tables, self.sizes)?)
+    }
+
+    /// Bytes of kernel memory that the maps take, as the kernel states them for each (`memlock`
+    /// in `/proc/self/fdinfo`).
+    pub fn memory(&self) -> Result<u64, LoadError> {
+        MAPS.iter().try_fold(0, |sum, name| {
+            let fd = self.map_fd(name)?.as_raw_fd();
+            let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+            let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+            Ok(sum + bytes.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0))
         })
     }
 }

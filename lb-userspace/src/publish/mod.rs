@@ -20,6 +20,8 @@ pub mod memory;
 mod publisher;
 mod reclaim;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use publisher::{Failure, Publisher, Reason, Sizes, Stats};
 pub use store::{Grace, GraceError, Partial, Store, StoreError};

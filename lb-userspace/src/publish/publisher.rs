@@ -220,14 +220,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let Some(entry) = self.frontends.get(&key) else {
             return self.create(key, frontend);
         };
-        let (slot, old, renamed) = (entry.slot, entry.range, entry.name != frontend.name);
+        let (old, renamed) = (entry.range, entry.name != frontend.name);
         let standing = self.backends(old);
         match placement::place(&standing, &frontend.backends, &mut self.next_backend_id) {
             None if old != Range::GONE => {}
             placed => {
                 let range = self.write_block(&placed.unwrap_or_default())?;
-                self.store_range(slot, range);
-                self.retire_block(old);
+                self.put_range(key, range);
                 if old == Range::GONE {
                     self.stats.frontends += 1;
                 }
@@ -266,21 +265,26 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     fn remove(&mut self, key: FrontendKey4) {
         let Some(entry) = self.frontends.get(&key) else { return };
-        let (slot, range, id, listed) = (entry.slot, entry.range, entry.id, entry.listed);
-        if range == Range::GONE {
+        if entry.range == Range::GONE {
             return;
         }
         self.stats.frontends -= 1;
-        if listed {
-            self.store_range(slot, Range::GONE);
+        if entry.listed {
+            self.put_range(key, Range::GONE);
             self.gone.push(key);
         } else {
-            self.frontends.remove(&key);
             self.unlisted.retain(|unlisted| *unlisted != key);
-            self.limbo.retire(Retired::Slot(slot));
-            self.forget_names(&[id]);
+            self.discard(key);
         }
-        self.retire_block(range);
+    }
+
+    /// Forgets a frontend whose key is not in the table.
+    fn discard(&mut self, key: FrontendKey4) -> Option<Entry> {
+        let entry = self.frontends.remove(&key)?;
+        self.limbo.retire(Retired::Slot(entry.slot));
+        self.retire_block(entry.range);
+        self.forget_names(&[entry.id]);
+        Some(entry)
     }
 
     /// Inserts the keys of new frontends, if a deletion does not forbid it for now. One that the
@@ -315,17 +319,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     /// Undoes a frontend whose key could not be inserted.
     fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
-        let entry = self.frontends.remove(&key).expect("only listed frontends are taken back");
+        let entry = self.discard(key).expect("only frontends that exist are taken back");
         self.stats.frontends -= 1;
-        let frontend = Frontend {
-            name: entry.name.clone(),
-            backends: self.backends(entry.range).iter().map(placement::address).collect(),
-        };
-        self.unmet.insert(key, frontend);
-        self.limbo.retire(Retired::Slot(entry.slot));
-        self.retire_block(entry.range);
-        self.forget_names(&[entry.id]);
-        Failure { key, name: entry.name, source: source.into() }
+        // Nothing reuses the block before a grace period, so it can still be read.
+        let backends = self.backends(entry.range).iter().map(placement::address).collect();
+        let name = entry.name;
+        self.unmet.insert(key, Frontend { name: name.clone(), backends });
+        Failure { key, name, source: source.into() }
     }
 
     /// Gives a frontend to another Service port, without a moment in which it is nobody's.
@@ -353,9 +353,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(Range { first, count })
     }
 
-    fn store_range(&mut self, slot: u32, range: Range) {
-        self.store.publish(slot, range);
+    /// Puts a range in force in place of the one that the frontend has.
+    fn put_range(&mut self, key: FrontendKey4, range: Range) {
+        let entry = self.frontends.get_mut(&key).expect("a frontend that changes exists");
+        let old = std::mem::replace(&mut entry.range, range);
+        self.store.publish(entry.slot, range);
         self.stats.publishes += 1;
+        self.retire_block(old);
     }
 
     fn backends(&self, range: Range) -> Vec<Backend4> {
