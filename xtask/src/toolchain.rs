@@ -51,11 +51,11 @@ pub(crate) fn bpf_linker(tools: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Where the source of the compiler's standard library belongs, which `-Z build-std` compiles.
+/// The compiler's own folder: its libraries lie in `lib`.
 ///
 /// # Errors
 /// When the compiler cannot be run.
-pub(crate) fn library() -> Result<PathBuf> {
+pub(crate) fn sysroot() -> Result<PathBuf> {
     let mut command = rustc();
     let output = command
         .args(["--print", "sysroot"])
@@ -67,7 +67,12 @@ pub(crate) fn library() -> Result<PathBuf> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     let sysroot = String::from_utf8(output.stdout).context("the sysroot's path is not UTF-8")?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library"))
+    Ok(PathBuf::from(sysroot.trim()))
+}
+
+/// Where the source of the standard library belongs, which `-Z build-std` compiles.
+pub(crate) fn library(sysroot: &Path) -> PathBuf {
+    sysroot.join("lib/rustlib/src/rust/library")
 }
 
 /// Whether the standard library's source is there.

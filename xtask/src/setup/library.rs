@@ -17,7 +17,7 @@ const COPY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Brings the source into the compiler's sysroot, unless it is there.
 pub(super) fn ensure(compiler: &Compiler, scratch: &Path) -> Result<()> {
-    let library = toolchain::library()?;
+    let library = toolchain::library(&toolchain::sysroot()?);
     if toolchain::is_library(&library) {
         return Ok(());
     }

@@ -47,7 +47,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         &format!("bpf-linker {}", toolchain::BPF_LINKER),
         linker.map(|path| path.display().to_string()),
     );
-    let library = Some(toolchain::library()?).filter(|path| toolchain::is_library(path));
+    let library =
+        Some(toolchain::library(&toolchain::sysroot()?)).filter(|path| toolchain::is_library(path));
     say("standard library source", library.map(|path| path.display().to_string()));
     if args.test_tools {
         say("bpftool", test_tools::find().map(|path| path.display().to_string()));
