@@ -26,7 +26,7 @@ impl Lab {
     pub fn enter() -> Result<Option<Self>> {
         let Some(surroundings) = supervise::enter()? else { return Ok(None) };
         netns::unshare_network()?;
-        link::loopback_up()?;
+        link::up(link::LOOPBACK)?;
         Ok(Some(Self { cgroup: surroundings.cgroup, scratch: surroundings.scratch }))
     }
 

@@ -21,7 +21,7 @@ use tokio::runtime;
 use crate::netns::Namespace;
 
 /// The loopback interface has this index in every namespace.
-const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// One end of a veth pair: the interface's name, and an index that is free where it is made.
 pub(crate) struct End<'a> {
@@ -29,21 +29,21 @@ pub(crate) struct End<'a> {
     pub(crate) index: u32,
 }
 
-/// Switches the loopback interface on.
-pub(crate) fn loopback_up() -> Result<()> {
+/// Switches an interface on.
+pub(crate) fn up(index: u32) -> Result<()> {
     netlink(async |handle| {
-        handle.link().set(LinkUnspec::new_with_index(LOOPBACK).up().build()).execute().await
+        handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await
     })
-    .context("cannot switch on the loopback interface")
+    .with_context(|| format!("cannot switch on interface {index}"))
 }
 
-/// Makes a veth pair, switched on, with one end here and the other in `namespace`.
+/// Makes a veth pair with one end here, switched on, and the other in `namespace`. That one cannot
+/// be switched on by the same request: the kernel does so before it joins the two.
 pub(crate) fn veth(here: &End<'_>, there: &End<'_>, namespace: &Namespace) -> Result<()> {
     let peer = LinkMessageBuilder::<LinkUnspec>::new()
         .name(there.name)
         .index(there.index)
         .append_extra_attribute(LinkAttribute::NetNsFd(namespace.file().as_raw_fd()))
-        .up()
         .build();
     let pair = LinkMessageBuilder::<LinkVeth>::new(here.name, there.name)
         .index(here.index)

@@ -35,7 +35,8 @@ impl Pod {
         link::veth(&here, &End { name: "eth0", index: POD_INTERFACE }, &namespace)?;
         link::point_to_point(here.index, CLIENT, address)?;
         namespace.run(|| {
-            link::loopback_up()?;
+            link::up(link::LOOPBACK)?;
+            link::up(POD_INTERFACE)?;
             link::point_to_point(POD_INTERFACE, address, CLIENT)
         })?;
         Ok(Self { namespace, address })
