@@ -29,16 +29,16 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes an empty cgroup below this process's own, after removing those that killed runs
+    /// Makes an empty cgroup, with a name of [`owned::name`], below this process's own, after removing those that killed runs
     /// left there.
     ///
     /// # Errors
     /// Without a cgroup v2 hierarchy, or without the right to write to it.
-    pub fn create() -> Result<Self> {
+    pub(crate) fn create(name: &str) -> Result<Self> {
         let parent = own()?;
         owned::sweep(&parent, |path| fs::remove_dir(path))
             .with_context(|| format!("cannot list the cgroup {}", parent.display()))?;
-        let path = parent.join(owned::name());
+        let path = parent.join(name);
         fs::create_dir(&path)
             .with_context(|| format!("cannot make the cgroup {}; run as root", path.display()))?;
         Ok(Self { path })

@@ -53,7 +53,9 @@ impl Connection {
     /// When it hangs up or stays silent.
     pub fn identity(mut self) -> io::Result<u16> {
         let mut greeting = [0; 2];
-        self.stream.read_exact(&mut greeting)?;
+        self.stream.read_exact(&mut greeting).map_err(|error| {
+            io::Error::new(error.kind(), format!("connected, but nobody answered: {error}"))
+        })?;
         Ok(u16::from_be_bytes(greeting))
     }
 }

@@ -22,10 +22,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    pub(crate) fn create() -> Result<Self> {
+    pub(crate) fn create(name: &str) -> Result<Self> {
         let home = Path::new(HOME);
         owned::sweep(home, |path| fs::remove_dir_all(path)).context("cannot list /run")?;
-        let path = home.join(owned::name());
+        let path = home.join(name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

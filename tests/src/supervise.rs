@@ -21,6 +21,7 @@ use rustix::{
 
 use crate::{
     cgroup::{self, Cgroup},
+    owned,
     scratch::Scratch,
     signals::{self, Watch},
 };
@@ -58,8 +59,9 @@ pub struct Ended {
 pub fn run(mut command: Command, limit: Option<Duration>) -> Result<Ended> {
     // Dropped last: a signal must not end this process before the rest is removed.
     let watch = Watch::begin()?;
-    let scratch = Scratch::create()?;
-    let cgroup = Cgroup::create()?;
+    let name = owned::name();
+    let scratch = Scratch::create(&name)?;
+    let cgroup = Cgroup::create(&name)?;
     let path = cgroup.path().to_path_buf();
     command
         .env(CGROUP, &path)

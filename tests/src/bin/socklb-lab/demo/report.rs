@@ -1,9 +1,9 @@
 //! The demo's results, as a table and as JSON.
 
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddrV4, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, mem, net::SocketAddrV4, time::Duration};
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use lab::{latency::Latency, pod::Pod};
 use serde::Serialize;
 
@@ -75,7 +75,7 @@ impl Summary {
 /// One line a second, where no table can be redrawn.
 pub(crate) fn line(summary: &Summary) -> String {
     format!(
-        "{} connections, {} refused, {} failed; connect p50 {}, p99 {}",
+        "{} connections, {} refused, {} failed; connect p50 {} µs, p99 {} µs",
         summary.connections(),
         summary.refused(),
         summary.failures(),
@@ -87,35 +87,33 @@ pub(crate) fn line(summary: &Summary) -> String {
 /// A row for each backend, and below it what went wrong.
 pub(crate) fn table(summary: &Summary) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
+    table.load_preset(NOTHING).set_header([
         "service",
-        "address",
         "backend",
         "connections",
         "share",
         "refused",
-        "connect p50",
-        "p99",
+        "p50 µs",
+        "p99 µs",
     ]);
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut() {
+        // Seven columns fit a terminal of 80.
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for service in &summary.services {
-        // Service, address and refusals stand on a Service's first row alone.
-        let mut head = [
-            service.service.name.to_string(),
-            service.service.frontend.to_string(),
-            service.refused.to_string(),
-        ];
+        // Name and refusals stand on a Service's first row alone.
+        let mut head = [service.service.name.to_string(), service.refused.to_string()];
         if service.backends.is_empty() {
-            let [name, frontend, refused] = &head;
-            table.add_row([name, frontend, "none", "0", "", refused, "", ""]);
+            let [name, refused] = &head;
+            table.add_row([name, "none", "0", "", refused, "", ""]);
         }
         for (backend, latency) in &service.backends {
-            let [name, frontend, refused] = std::mem::take(&mut head);
+            let [name, refused] = mem::take(&mut head);
             table.add_row([
                 name,
-                frontend,
                 backend.to_string(),
                 latency.count().to_string(),
                 format!("{:.2} %", 100.0 * latency.count() as f64 / service.connections as f64),
@@ -139,7 +137,7 @@ pub(crate) fn table(summary: &Summary) -> String {
 }
 
 fn microseconds(latency: &Latency, part: f64) -> String {
-    format!("{:.1} µs", Duration::from_nanos(latency.quantile_ns(part)).as_secs_f64() * 1e6)
+    format!("{:.1}", Duration::from_nanos(latency.quantile_ns(part)).as_secs_f64() * 1e6)
 }
 
 /// The summary object: numbers of connections, by backend and in all; times in nanoseconds.

@@ -7,7 +7,10 @@ use std::{path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::report::{self, Summary};
+use super::{
+    manifests::WEB,
+    report::{self, Summary},
+};
 
 /// The running display.
 pub(crate) struct Screen {
@@ -26,7 +29,11 @@ impl Screen {
             |time| format!("ends after {}", humantime::format_duration(time)),
         );
         let title = format!(
-            "Edit the manifests in {} and see the agent follow; {end}.",
+            "A client connects to {} ({}); p50 and p99 are what its connect() takes.
+\
+             Edit the manifests in {} and see the agent follow; {end}.",
+            WEB.frontend,
+            WEB.name,
             manifests.display()
         );
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
