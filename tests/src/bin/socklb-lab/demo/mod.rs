@@ -1,0 +1,140 @@
+//! The main job, to look at: an agent, three backend Pods, and a client that connects to the
+//! Service's address as fast as it can.
+//!
+//! What one sees must be measured where users are: a connection counts for the backend that said
+//! its name, not for the one that some address claims.
+
+mod manifests;
+mod report;
+mod screen;
+mod traffic;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Lab, agent::Agent, pod::Pod, requirement, supervise};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
+
+use self::{
+    manifests::{PODS, PORT},
+    report::Summary,
+    screen::Screen,
+    traffic::Traffic,
+};
+use crate::lock::Lock;
+
+/// Time between two looks at the clock, the agent and the signals; the live table's frame rate.
+const FRAME: Duration = Duration::from_millis(200);
+/// What a bounded demo may take beyond its time, to start and to clean up.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Run the agent between a client and three backend Pods, and show where connections go.
+///
+/// Everything happens in a cgroup and network namespaces made for the purpose, without any route
+/// out, and is removed at the end. Returns 1 if a connection failed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The agent's program, `socklb`.
+    #[arg(long, value_name = "PATH")]
+    agent: PathBuf,
+    /// Stop after this time, such as 10s or 2m; without it, at Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// Print one summary object on standard output at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the demo in a supervised child, or, in that child, the demo itself.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match Lab::enter()? {
+        Some(lab) => demonstrate(&lab, arguments),
+        None => supervise(arguments),
+    }
+}
+
+fn supervise(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(missing) = requirement::missing() {
+        bail!("the demo cannot run on this machine: {missing}");
+    }
+    let agent = &arguments.agent;
+    ensure!(agent.is_file(), "--agent {}: there is no such program", agent.display());
+    let _lock = Lock::acquire()?;
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1));
+    let ended = supervise::run(command, arguments.time.map(|time| time + SLACK))?;
+    if ended.killed {
+        bail!("the demo did not end in time and was killed");
+    }
+    let code = ended.status.code().with_context(|| format!("the demo died, {}", ended.status))?;
+    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn demonstrate(lab: &Lab, arguments: &Arguments) -> Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
+    }
+    let pods = PODS.map(|index| lab.pod(index)).into_iter().collect::<Result<Vec<_>>>()?;
+    let _servers = (0..)
+        .zip(&pods)
+        .map(|(identity, pod)| pod.serve([(PORT, identity)]))
+        .collect::<Result<Vec<_>>>()?;
+    let manifests = manifests::write(lab.scratch())?;
+    let mut agent = start_agent(lab, &arguments.agent, &manifests)?;
+
+    let mut screen = Screen::new(&manifests, arguments.time);
+    let traffic = Traffic::start()?;
+    let start = Instant::now();
+    let over = || arguments.time.is_some_and(|time| start.elapsed() >= time);
+    let mut ended = None;
+    while !stop.load(Ordering::Relaxed) && !over() && ended.is_none() {
+        thread::sleep(FRAME);
+        ended = agent.ended()?;
+        screen.log(&agent.new_lines());
+        screen.draw(start.elapsed(), &summarize(&traffic, &pods));
+    }
+    // The agent stays until the last connection is made, so that none fails for its absence.
+    let summary = Summary::new(traffic.stop(), &pods);
+    screen.finish();
+    let (status, rest) = agent.stop()?;
+    screen.log(&rest);
+    eprintln!("{}", report::table(&summary));
+    if arguments.json {
+        println!("{}", report::json(&summary)?);
+    }
+    if ended.is_some() {
+        bail!("the agent ended by itself, {status}");
+    }
+    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn start_agent(lab: &Lab, agent: &Path, manifests: &Path) -> Result<Agent> {
+    let arguments: [OsString; 6] = [
+        "run".into(),
+        "--manifests".into(),
+        manifests.into(),
+        "--cgroup".into(),
+        lab.cgroup().into(),
+        "--no-pin".into(),
+    ];
+    Agent::start(lab, &env::current_exe()?, agent, &arguments)
+}
+
+fn summarize(traffic: &Traffic, pods: &[Pod]) -> Summary {
+    Summary::new(traffic.totals(), pods)
+}

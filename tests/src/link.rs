@@ -1,0 +1,81 @@
+//! Links and addresses, made over rtnetlink in the calling thread's network namespace.
+//!
+//! A veth pair carries one address on either side, each with a route to the other and nothing
+//! else. This module must never add a route that leads further.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsRawFd,
+};
+
+use anyhow::{Context, Result};
+use rtnetlink::{
+    AddressMessageBuilder, Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::{
+        address::{AddressAttribute, AddressMessage},
+        link::{InfoData, InfoVeth, LinkAttribute},
+    },
+};
+use tokio::runtime;
+
+use crate::netns::Namespace;
+
+/// The loopback interface has this index in every namespace.
+pub(crate) const LOOPBACK: u32 = 1;
+
+/// One end of a veth pair: the interface's name, and an index that is free where it is made.
+pub(crate) struct End<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) index: u32,
+}
+
+/// Switches an interface on.
+pub(crate) fn up(index: u32) -> Result<()> {
+    netlink(async |handle| {
+        handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await
+    })
+    .with_context(|| format!("cannot switch on interface {index}"))
+}
+
+/// Makes a veth pair with one end here, switched on, and the other in `namespace`. That one cannot
+/// be switched on by the same request: the kernel does so before it joins the two.
+pub(crate) fn veth(here: &End<'_>, there: &End<'_>, namespace: &Namespace) -> Result<()> {
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(there.name)
+        .index(there.index)
+        .append_extra_attribute(LinkAttribute::NetNsFd(namespace.file().as_raw_fd()))
+        .build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new(here.name, there.name)
+        .index(here.index)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .up()
+        .build();
+    netlink(async |handle| handle.link().add(pair).execute().await)
+        .with_context(|| format!("cannot make the veth pair {} and {}", here.name, there.name))
+}
+
+/// Gives the interface `index` the address `local`, and a route to `peer` alone.
+pub(crate) fn point_to_point(index: u32, local: Ipv4Addr, peer: Ipv4Addr) -> Result<()> {
+    let mut message: AddressMessage = AddressMessageBuilder::<Ipv4Addr>::new().index(index).build();
+    message.header.prefix_len = 32;
+    message.attributes = vec![
+        AddressAttribute::Local(IpAddr::V4(local)),
+        AddressAttribute::Address(IpAddr::V4(peer)),
+    ];
+    netlink(async |handle| {
+        let mut request = handle.address().add(index, local.into(), 32);
+        *request.message_mut() = message;
+        request.execute().await
+    })
+    .with_context(|| format!("cannot give interface {index} the address {local} towards {peer}"))
+}
+
+/// Does one `job` on a netlink socket of the calling thread's namespace.
+fn netlink<T>(job: impl AsyncFnOnce(Handle) -> Result<T, Error>) -> Result<T> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(job(handle).await?)
+    })
+}
