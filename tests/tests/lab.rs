@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab::client::{TIMEOUT, connect};
+use lab::{
+    client::{TIMEOUT, connect},
+    pod::CLIENT,
+};
 
 /// An address of the kind that clusters give to Services.
 const CLUSTER_IP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
@@ -47,6 +50,19 @@ fn each_listener_of_each_pod_says_who_it_is() {
         for server in servers {
             assert_eq!(server.accepted(), vec![1; ports.len()]);
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_thread_in_a_pod_connects_from_the_pods_address() {
+    lab::isolated(|lab| {
+        let pod = lab.pod(1)?;
+        let listener = TcpListener::bind((CLIENT, 80))?;
+        let address = SocketAddrV4::new(CLIENT, 80);
+        let thread = pod.namespace().spawn(move || connect(address, TIMEOUT).map(drop))?;
+        assert_eq!(listener.accept()?.1.ip(), pod.address());
+        thread.join().unwrap()?;
         Ok(())
     });
 }
