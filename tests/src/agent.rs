@@ -152,13 +152,18 @@ impl Drop for Agent {
     }
 }
 
-/// Whether one of `descriptors` turned readable within `timeout`.
-fn wait(descriptors: &mut [PollFd<'_>], timeout: Duration) -> Result<bool> {
-    let timeout = Timespec::try_from(timeout).expect("some seconds fit a timespec");
-    match poll(descriptors, Some(&timeout)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error).context("cannot wait for the agent"),
+/// Whether one of `descriptors` turned readable within `limit`.
+fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).expect("some seconds fit a timespec");
+        match poll(descriptors, Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            // Another Ctrl-C is no reason to wait any shorter.
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the agent"),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const ROUNDS: u32 = 3;
 
 /// A cgroup v2 of this process's making. Dropping it kills what runs there, and removes it.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     path: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl Cgroup {
     }
 
     /// Its directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -53,7 +53,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// When processes remain although they were killed.
-    pub fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         self.dissolve()
     }
 
@@ -128,7 +128,7 @@ impl Drop for Cgroup {
 ///
 /// # Errors
 /// When there is no such cgroup, or without the right to enter it.
-pub fn enter(path: &Path) -> Result<()> {
+pub(crate) fn enter(path: &Path) -> Result<()> {
     OpenOptions::new()
         .write(true)
         .open(path.join("cgroup.procs"))
@@ -141,7 +141,7 @@ pub fn enter(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When no cgroup v2 hierarchy is mounted.
-pub fn own() -> Result<PathBuf> {
+pub(crate) fn own() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let (root, mount) = mounts
         .lines()

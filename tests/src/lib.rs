@@ -19,12 +19,14 @@
 //! });
 //! ```
 //!
+//! Errors are `anyhow`'s throughout: nobody acts upon them, people read them.
+//!
 //! Nothing here may ever send a packet outside of these namespaces, attach to a cgroup that it did
 //! not make, or give a namespace a name under which it could outlive its process.
 #![forbid(unsafe_code)]
 
 pub mod agent;
-pub mod cgroup;
+mod cgroup;
 pub mod client;
 pub mod experiment;
 mod isolate;

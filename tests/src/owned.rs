@@ -28,11 +28,18 @@ pub(crate) fn sweep(folder: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> 
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let owner = entry.file_name().to_str().and_then(owner);
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if owner.is_some_and(|pid| !is_alive(pid)) {
             let _ = remove(&entry.path());
         }
     }
     Ok(())
+}
+
+/// Whether a process runs. A zombie does not: all that it owned is closed.
+fn is_alive(pid: u32) -> bool {
+    // The state follows the name, which may contain anything, in parentheses (proc_pid_stat(5)).
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
 }
 
 /// The process that a name belongs to, if it is one of ours.
@@ -44,6 +51,8 @@ fn owner(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+
     use super::*;
 
     #[test]
@@ -53,6 +62,18 @@ mod tests {
         for name in ["socklb-lab-17", "socklb-lab--1", "socklb-lab-17-x", "system.slice"] {
             assert_eq!(owner(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = process::Command::new("true").spawn().unwrap();
+        // Readable as soon as the child has ended; it stays a zombie until it is waited for.
+        let pidfd = crate::signals::pidfd_of(&child).unwrap();
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        assert_eq!(poll(&mut ended, None), Ok(1));
+        assert!(!is_alive(child.id()));
+        child.wait().unwrap();
+        assert!(is_alive(process::id()));
     }
 
     #[test]

@@ -33,12 +33,14 @@ impl Pod {
         let namespace = Namespace::new()?;
         let here = End { name: &format!("pod{index}"), index: 100 + u32::from(index) };
         link::veth(&here, &End { name: "eth0", index: POD_INTERFACE }, &namespace)?;
-        link::point_to_point(here.index, CLIENT, address)?;
         namespace.run(|| {
             link::up(link::LOOPBACK)?;
             link::up(POD_INTERFACE)?;
+            link::wait_until_operational(POD_INTERFACE)?;
             link::point_to_point(POD_INTERFACE, address, CLIENT)
         })?;
+        link::wait_until_operational(here.index)?;
+        link::point_to_point(here.index, CLIENT, address)?;
         Ok(Self { namespace, address })
     }
 

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab::client::{TIMEOUT, connect};
+use lab::{
+    client::{TIMEOUT, connect},
+    pod::CLIENT,
+};
 
 /// An address of the kind that clusters give to Services.
 const CLUSTER_IP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
@@ -52,6 +55,19 @@ fn each_listener_of_each_pod_says_who_it_is() {
 }
 
 #[test]
+fn a_thread_in_a_pod_connects_from_the_pods_address() {
+    lab::isolated(|lab| {
+        let pod = lab.pod(1)?;
+        let listener = TcpListener::bind((CLIENT, 80))?;
+        let address = SocketAddrV4::new(CLIENT, 80);
+        let thread = pod.namespace().spawn(move || connect(address, TIMEOUT).map(drop))?;
+        assert_eq!(listener.accept()?.1.ip(), pod.address());
+        thread.join().unwrap()?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_port_without_listener_refuses() {
     lab::isolated(|lab| {
         let pod = lab.pod(1)?;
@@ -69,12 +85,12 @@ fn many_more_connections_than_ports_leave_no_port_taken() {
     lab::isolated(|lab| {
         let pod = lab.pod(1)?;
         let server = pod.serve([(80, 1)])?;
-        // Seven ports suffice for any number of connections, if none stays in TIME_WAIT.
-        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40006")?;
-        for _ in 0..500 {
+        // They suffice for any number of connections, if none stays in TIME_WAIT.
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40099")?;
+        for _ in 0..1000 {
             assert_eq!(connect(pod.socket(80), TIMEOUT)?.identity()?, 1);
         }
-        assert_eq!(server.accepted(), [500]);
+        assert_eq!(server.accepted(), [1000]);
         Ok(())
     });
 }

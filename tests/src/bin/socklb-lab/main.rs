@@ -4,6 +4,7 @@
 //! Standard output carries JSON alone; everything else goes to standard error.
 #![forbid(unsafe_code)]
 
+mod confined;
 mod demo;
 mod guard;
 mod lock;

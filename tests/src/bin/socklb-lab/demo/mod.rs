@@ -12,8 +12,9 @@ mod traffic;
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +24,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::{Lab, agent::Agent, pod::Pod, requirement, supervise};
+use lab::{Lab, agent::Agent};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -35,7 +36,7 @@ use self::{
     screen::Screen,
     traffic::Traffic,
 };
-use crate::lock::Lock;
+use crate::confined;
 
 /// Time between two looks at the clock, the agent and the signals; the live table's frame rate.
 const FRAME: Duration = Duration::from_millis(200);
@@ -59,32 +60,16 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Runs the demo in a supervised child, or, in that child, the demo itself.
+/// Runs the demo in a supervised child, and removes all that it made.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    match Lab::enter()? {
-        Some(lab) => demonstrate(&lab, arguments),
-        None => supervise(arguments),
-    }
+    let agent = fs::canonicalize(&arguments.agent)
+        .with_context(|| format!("--agent {}", arguments.agent.display()))?;
+    ensure!(agent.is_file(), "--agent {}: not a program", agent.display());
+    let limit = arguments.time.map(|time| time + SLACK);
+    confined::run(limit, |lab| demonstrate(lab, &agent, arguments))
 }
 
-fn supervise(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(missing) = requirement::missing() {
-        bail!("the demo cannot run on this machine: {missing}");
-    }
-    let agent = &arguments.agent;
-    ensure!(agent.is_file(), "--agent {}: there is no such program", agent.display());
-    let _lock = Lock::acquire()?;
-    let mut command = Command::new(env::current_exe()?);
-    command.args(env::args_os().skip(1));
-    let ended = supervise::run(command, arguments.time.map(|time| time + SLACK))?;
-    if ended.killed {
-        bail!("the demo did not end in time and was killed");
-    }
-    let code = ended.status.code().with_context(|| format!("the demo died, {}", ended.status))?;
-    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
-}
-
-fn demonstrate(lab: &Lab, arguments: &Arguments) -> Result<ExitCode> {
+fn demonstrate(lab: &Lab, agent: &Path, arguments: &Arguments) -> Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
@@ -95,7 +80,7 @@ fn demonstrate(lab: &Lab, arguments: &Arguments) -> Result<ExitCode> {
         .map(|(identity, pod)| pod.serve([(PORT, identity)]))
         .collect::<Result<Vec<_>>>()?;
     let manifests = manifests::write(lab.scratch())?;
-    let mut agent = start_agent(lab, &arguments.agent, &manifests)?;
+    let mut agent = start_agent(lab, agent, &manifests)?;
 
     let mut screen = Screen::new(&manifests, arguments.time);
     let traffic = Traffic::start()?;
@@ -106,7 +91,7 @@ fn demonstrate(lab: &Lab, arguments: &Arguments) -> Result<ExitCode> {
         thread::sleep(FRAME);
         ended = agent.ended()?;
         screen.log(&agent.new_lines());
-        screen.draw(start.elapsed(), &summarize(&traffic, &pods));
+        screen.draw(start.elapsed(), &Summary::new(traffic.totals(), &pods));
     }
     // The agent stays until the last connection is made, so that none fails for its absence.
     let summary = Summary::new(traffic.stop(), &pods);
@@ -133,8 +118,4 @@ fn start_agent(lab: &Lab, agent: &Path, manifests: &Path) -> Result<Agent> {
         "--no-pin".into(),
     ];
     Agent::start(lab, &env::current_exe()?, agent, &arguments)
-}
-
-fn summarize(traffic: &Traffic, pods: &[Pod]) -> Summary {
-    Summary::new(traffic.totals(), pods)
 }

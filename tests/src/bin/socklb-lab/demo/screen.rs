@@ -29,9 +29,8 @@ impl Screen {
             |time| format!("ends after {}", humantime::format_duration(time)),
         );
         let title = format!(
-            "A client connects to {} ({}); p50 and p99 are what its connect() takes.
-\
-             Edit the manifests in {} and see the agent follow; {end}.",
+            "A client connects to {} ({}); p50 and p99 are connect()'s.\n\
+             Edit {} to see the agent follow; {end}.",
             WEB.frontend,
             WEB.name,
             manifests.display()
