@@ -3,6 +3,8 @@
 //! A source is the only place that knows how objects arrive. It must never interpret Service
 //! semantics: that is [`crate::model`].
 
+pub mod manifests;
+
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,

@@ -1,0 +1,65 @@
+//! `Endpoints` objects as EndpointSlices, as the endpointslice-mirroring controller makes them.
+//!
+//! This module must never look at Services or Pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    core::v1::{EndpointAddress, EndpointSubset, Endpoints},
+    discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
+};
+
+use super::{HEADLESS_LABEL, Port, is_ipv4, protocol, slice};
+use crate::source::manifests::objects::Name;
+
+/// With the value "true", an `Endpoints` object that someone else makes slices of.
+const SKIP_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
+
+/// The slices of one `Endpoints` object, one for each different list of ports.
+pub(super) fn slices(name: &Name, endpoints: &Endpoints) -> Vec<EndpointSlice> {
+    let labels = endpoints.metadata.labels.as_ref();
+    let skipped = labels.is_some_and(|labels| {
+        labels.contains_key(HEADLESS_LABEL)
+            || labels.get(SKIP_LABEL).is_some_and(|value| value == "true")
+    });
+    if skipped {
+        return Vec::new();
+    }
+    let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
+    for subset in endpoints.subsets.iter().flatten() {
+        let group = groups.entry(ports(subset)).or_default();
+        let mut add = |addresses: &Option<Vec<EndpointAddress>>, ready| {
+            let addresses = addresses.iter().flatten().filter(|address| is_ipv4(&address.ip));
+            group.extend(addresses.map(|address| endpoint(address, ready)));
+        };
+        add(&subset.addresses, true);
+        add(&subset.not_ready_addresses, false);
+    }
+    let slice = |(ports, endpoints): (Vec<_>, _)| slice(name, "endpoints", &ports, endpoints);
+    groups.into_iter().map(slice).collect()
+}
+
+fn ports(subset: &EndpointSubset) -> Vec<Port> {
+    let mut ports: Vec<_> = subset
+        .ports
+        .iter()
+        .flatten()
+        .map(|port| Port {
+            name: port.name.clone().unwrap_or_default(),
+            number: port.port,
+            protocol: protocol(port.protocol.as_deref()),
+        })
+        .collect();
+    ports.sort();
+    ports
+}
+
+fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
+    Endpoint {
+        addresses: vec![address.ip.clone()],
+        conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+        node_name: address.node_name.clone(),
+        hostname: address.hostname.clone(),
+        ..Endpoint::default()
+    }
+}

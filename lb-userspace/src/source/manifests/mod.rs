@@ -1,0 +1,143 @@
+//! A folder of YAML manifests as a source: a cluster's objects without a cluster.
+//!
+//! Files named `*.yaml`, `*.yml` and `*.json` count, not those of sub-folders. They hold Services,
+//! EndpointSlices, Endpoints, Pods and Nodes, alone, in multi-document files, or in lists; other
+//! kinds are ignored. To change a file, better rename a new one over it: one that is edited in
+//! place may be read while it is half written.
+//!
+//! ```text
+//!  files ── folder ──> manifests ── objects ──> all, each once ── controller ──> + made slices
+//!                                                                            └── difference ──> events
+//! ```
+//!
+//! Whenever anything changed, everything is put together anew, and only the difference goes out.
+//! This module must never send an object that did not change.
+
+mod controller;
+mod error;
+mod folder;
+mod objects;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+
+pub use self::{
+    error::{Error, Report},
+    watch::{Watcher, watch},
+};
+use self::{
+    folder::Folder,
+    objects::{Name, Objects, name_of},
+};
+use super::{Event, Kind, Object, ObjectKey};
+
+/// Loads a folder once: all objects, then [`Event::Synced`].
+///
+/// # Errors
+/// [`Error::Folder`] if the folder cannot be listed. Problems in single files go to `report`.
+pub fn load(
+    dir: &Path,
+    mut out: impl FnMut(Event),
+    mut report: impl FnMut(Report),
+) -> Result<(), Error> {
+    let mut source = Source::new(dir);
+    source
+        .scan(&mut out, &mut report)
+        .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })?;
+    out(Event::Synced);
+    Ok(())
+}
+
+/// A folder and what was told of it.
+#[derive(Debug)]
+struct Source {
+    folder: Folder,
+    told: BTreeMap<ObjectKey, Told>,
+    /// Objects that were described twice at the last scan.
+    duplicates: Vec<Report>,
+}
+
+/// An object that was sent, shared with the file that it came from.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Service(Arc<Service>),
+    EndpointSlice(Arc<EndpointSlice>),
+    Node(Arc<Node>),
+}
+
+impl Source {
+    fn new(dir: &Path) -> Self {
+        Self { folder: Folder::new(dir), told: BTreeMap::new(), duplicates: Vec::new() }
+    }
+
+    /// Reads what changed in the folder and sends what this changes.
+    fn scan(
+        &mut self,
+        out: &mut impl FnMut(Event),
+        report: &mut impl FnMut(Report),
+    ) -> std::io::Result<()> {
+        if !self.folder.scan(report)? {
+            return Ok(());
+        }
+        let (objects, duplicates) = Objects::merge(self.folder.manifests());
+        duplicates.iter().filter(|new| !self.duplicates.contains(new)).cloned().for_each(report);
+        self.duplicates = duplicates;
+        let now = desired(objects);
+        // A Service comes after its slices and goes before them, so that it is never there
+        // without the endpoints that it is to have.
+        for (key, object) in now.iter().rev() {
+            if self.told.get(key) != Some(object) {
+                out(Event::Apply(object.to_object()));
+            }
+        }
+        for key in self.told.keys().filter(|key| !now.contains_key(*key)) {
+            out(Event::Delete(key.clone()));
+        }
+        self.told = now;
+        Ok(())
+    }
+}
+
+/// Everything that a receiver of events is to know.
+fn desired(objects: Objects) -> BTreeMap<ObjectKey, Told> {
+    let made = controller::slices(&objects).into_iter().map(|slice| {
+        let name = name_of(&slice.metadata);
+        (key(Kind::EndpointSlice, name), Told::EndpointSlice(Arc::new(slice)))
+    });
+    let mut now: BTreeMap<_, _> = made.collect();
+    let Objects { services, slices, nodes, .. } = objects;
+    now.extend(
+        services.into_iter().map(|(name, it)| (key(Kind::Service, name), Told::Service(it))),
+    );
+    now.extend(
+        slices
+            .into_iter()
+            .map(|(name, it)| (key(Kind::EndpointSlice, name), Told::EndpointSlice(it))),
+    );
+    now.extend(nodes.into_iter().map(|(name, it)| (key(Kind::Node, name), Told::Node(it))));
+    now
+}
+
+fn key(kind: Kind, (namespace, name): Name) -> ObjectKey {
+    ObjectKey { kind, namespace, name }
+}
+
+impl Told {
+    fn to_object(&self) -> Object {
+        match self {
+            Self::Service(object) => Object::Service(Box::new(Service::clone(object))),
+            Self::EndpointSlice(object) => {
+                Object::EndpointSlice(Box::new(EndpointSlice::clone(object)))
+            }
+            Self::Node(object) => Object::Node(Box::new(Node::clone(object))),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One pass over a folder.
+
+use super::*;
+
+/// Loads a folder: what it holds, and the reports.
+fn loaded(dir: &Path) -> (State, Vec<String>) {
+    let mut state = State::default();
+    let mut reports = Vec::new();
+    load(dir, |event| state.take(event), |report| reports.push(report.to_string()))
+        .expect("a folder");
+    assert!(state.synced);
+    (state, reports)
+}
+
+#[test]
+fn objects_come_before_synced_and_slices_before_services() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{}---\n{}", service("web", "1"), pod("web", "p", "10.0.0.1"));
+    write(dir.path(), "a.yaml", &text);
+    write(dir.path(), "n.yml", "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n");
+    write(
+        dir.path(),
+        "s.json",
+        r#"{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "x", "labels": {"kubernetes.io/service-name": "x"}}}"#,
+    );
+    let mut order = Vec::new();
+    let out = |event| {
+        order.push(match event {
+            Event::Apply(Object::Node(_)) => "node",
+            Event::Apply(Object::EndpointSlice(_)) => "slice",
+            Event::Apply(Object::Service(_)) => "service",
+            Event::Synced => "synced",
+            Event::Delete(_) => "delete",
+        });
+    };
+    load(dir.path(), out, |report| panic!("{report}")).unwrap();
+    assert_eq!(order, ["node", "slice", "slice", "service", "synced"]);
+}
+
+#[test]
+fn only_manifests_count() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in [".hidden.yaml", "a.yaml~", "a.yaml.swp", "#a.yaml#", "a.txt", "a"] {
+        write(dir.path(), name, &service("wrong", "1"));
+    }
+    fs::create_dir(dir.path().join("folder.yaml")).unwrap();
+    write(&dir.path().join("folder.yaml"), "a.yaml", &service("wrong", "1"));
+    std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.yaml")).unwrap();
+    write(dir.path(), "b.yaml", &service("right", "1"));
+    let (state, reports) = loaded(dir.path());
+    assert_eq!(state.services(), ["right 1"]);
+    assert!(reports.is_empty(), "{reports:?}");
+}
+
+#[test]
+fn broken_files_are_named_with_document_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{}---\n{}spec:\n", service("a", "1"), service("b", "1"));
+    write(dir.path(), "bad.yaml", &text);
+    write(dir.path(), "good.yaml", &service("c", "1"));
+    fs::write(dir.path().join("latin.yaml"), b"# \xe9\n").unwrap();
+    std::os::unix::fs::symlink("loop.yaml", dir.path().join("loop.yaml")).unwrap();
+    let (state, reports) = loaded(dir.path());
+    assert_eq!(state.services(), ["c 1"]);
+    assert_eq!(reports.len(), 3, "{reports:?}");
+    let bad = format!("{}, document 2, line 14: duplicate", dir.path().join("bad.yaml").display());
+    assert!(reports[0].starts_with(&bad), "{}", reports[0]);
+    let latin = format!("cannot read {}: ", dir.path().join("latin.yaml").display());
+    assert!(reports[1].starts_with(&latin), "{}", reports[1]);
+    assert!(reports[2].contains("loop.yaml"), "{}", reports[2]);
+}
+
+#[test]
+fn the_first_of_two_files_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n";
+    write(dir.path(), "b.yaml", &format!("{}---\n{node}---\n{node}", service("web", "b")));
+    write(dir.path(), "a.yaml", &service("web", "a"));
+    let (state, reports) = loaded(dir.path());
+    assert_eq!(state.services(), ["web a"]);
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (a, b) = (path("a.yaml"), path("b.yaml"));
+    assert_eq!(
+        reports,
+        [
+            format!(
+                "Service default/web is in {a} and again in {b}; the former counts, so remove the \
+                 latter"
+            ),
+            format!("Node n is in {b} and again in {b}; the former counts, so remove the latter"),
+        ]
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let error = load(&missing, |_| {}, |_| {}).expect_err("no folder");
+    let words = format!("cannot read the manifests folder {}: ", missing.display());
+    assert!(error.to_string().starts_with(&words), "{error}");
+    let error = watch(&missing, |_| {}, |_| {}).expect_err("no folder");
+    assert!(error.to_string().starts_with(&words), "{error}");
+}

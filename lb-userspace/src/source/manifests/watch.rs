@@ -1,0 +1,195 @@
+//! Follows the folder on a thread of its own.
+//!
+//! The kernel's notifications only say that something happened: each leads to a scan, which finds
+//! out what. So a lost, merged or misunderstood notification cannot lose a change, and a burst of
+//! them costs one scan. The watch is set before the scan, and what happens during a scan leads to
+//! another one. This module must never read a manifest itself.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
+
+use super::{Error, Event, Report, Source};
+
+/// A scan begins when the folder was quiet for this long,
+const QUIET: Duration = Duration::from_millis(20);
+/// or after this long in any case.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How often the folder is scanned without a notification, for what inotify cannot see: the target
+/// of a link in another folder, network file systems, a folder that is replaced or back again.
+const RESCAN: Duration = Duration::from_secs(2);
+
+/// Follows a folder until it is dropped, which ends its thread and waits for that.
+#[derive(Debug)]
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    wake: SyncSender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Sends everything in the folder to `out`, then [`Event::Synced`], then each change, from a thread
+/// of its own. Problems that it survives go to `report`. Neither may block for ever: dropping the
+/// [`Watcher`] waits for them.
+///
+/// # Errors
+/// If the folder does not exist or cannot be watched, or the thread cannot be started.
+pub fn watch(
+    dir: &Path,
+    out: impl FnMut(Event) + Send + 'static,
+    report: impl FnMut(Report) + Send + 'static,
+) -> Result<Watcher, Error> {
+    // Room for one: a wake-up that is not yet taken stands for all that follow.
+    let (wake, woken) = sync_channel(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let follower = Follower {
+        watch: Some(Watch::new(dir, wake.clone())?),
+        dir: dir.to_path_buf(),
+        wake: wake.clone(),
+        woken,
+        stop: stop.clone(),
+    };
+    let thread = thread::Builder::new()
+        .name("manifests".to_owned())
+        .spawn(move || follower.run(out, report))
+        .map_err(Error::Thread)?;
+    Ok(Watcher { stop, wake, thread: Some(thread) })
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // If there is no room, the thread has a wake-up to take already.
+        let _ = self.wake.try_send(());
+        if let Some(thread) = self.thread.take() {
+            // An error means that the thread panicked, and said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Follower {
+    dir: PathBuf,
+    watch: Option<Watch>,
+    wake: SyncSender<()>,
+    woken: Receiver<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Follower {
+    fn run(mut self, mut out: impl FnMut(Event), mut report: impl FnMut(Report)) {
+        let mut source = Source::new(&self.dir);
+        let mut synced = false;
+        while !self.stop.load(Ordering::Acquire) {
+            self.renew_watch();
+            // A failure is among the reports, and the next scan tries again.
+            let scanned = source.scan(&mut out, &mut report).is_ok();
+            if scanned && !synced {
+                out(Event::Synced);
+                synced = true;
+            }
+            if self.woken.recv_timeout(RESCAN).is_ok() {
+                self.settle();
+            }
+        }
+    }
+
+    /// Waits until a burst is over.
+    fn settle(&self) {
+        let begin = Instant::now();
+        while let Some(left) = PATIENCE.checked_sub(begin.elapsed()) {
+            if self.stop.load(Ordering::Acquire)
+                || self.woken.recv_timeout(QUIET.min(left)).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Makes sure that the folder of this name is the one that is watched. While it cannot be,
+    /// the scans at intervals have to do, and each tries again.
+    fn renew_watch(&mut self) {
+        let now = identity(&self.dir).ok();
+        if self.watch.as_ref().map(|watch| watch.folder) != now {
+            self.watch = Watch::new(&self.dir, self.wake.clone()).ok();
+        }
+    }
+}
+
+/// A watch on one folder, by its inode: it does not follow the name to another folder.
+struct Watch {
+    folder: (u64, u64),
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    fn new(dir: &Path, wake: SyncSender<()>) -> Result<Self, Error> {
+        let cannot_watch = |source| Error::Watch { dir: dir.to_path_buf(), source };
+        // Taken before the watch: if the folder is replaced in between, this is the old one's
+        // identity, and the next look notices the difference.
+        let folder =
+            identity(dir).map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })?;
+        let handler = move |event| {
+            if matters(&event) {
+                // If there is no room, a scan is due already.
+                let _ = wake.try_send(());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(handler).map_err(cannot_watch)?;
+        watcher.watch(dir, RecursiveMode::NonRecursive).map_err(cannot_watch)?;
+        Ok(Self { folder, _watcher: watcher })
+    }
+}
+
+/// Device and inode of a folder.
+fn identity(dir: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(dir)?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Everything but reading, which the scans themselves do. Errors and overflows count.
+fn matters(event: &notify::Result<notify::Event>) -> bool {
+    match event {
+        Ok(event) if event.need_rescan() => true,
+        Ok(event) => match event.kind {
+            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        },
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, Flag};
+
+    use super::*;
+
+    #[test]
+    fn reading_is_no_news_but_an_overflow_is() {
+        let event = |kind| Ok(notify::Event::new(kind));
+        let reading = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        assert!(!matters(&event(reading)));
+        assert!(matters(&event(EventKind::Access(AccessKind::Close(AccessMode::Write)))));
+        assert!(matters(&event(EventKind::Create(CreateKind::File))));
+        assert!(matters(&Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+        assert!(matters(&Ok(notify::Event::new(reading).set_flag(Flag::Rescan))));
+        assert!(matters(&Err(notify::Error::generic("queue"))));
+    }
+}
