@@ -4,6 +4,7 @@
 //! Standard output carries JSON alone; everything else goes to standard error.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod confined;
 mod demo;
 mod guard;
@@ -24,6 +25,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    #[command(subcommand)]
+    Bench(bench::Bench),
     #[command(hide = true)]
     Guard(guard::Arguments),
 }
@@ -31,6 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(bench) => bench.run(),
         Command::Guard(arguments) => guard::run(arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,0 +1,61 @@
+//! The agent's data plane in this process: tables, publisher, and the program on a cgroup.
+
+use std::{net::SocketAddrV4, path::Path};
+
+use anyhow::{Result, ensure};
+use lb_common::FrontendKey4;
+use lb_userspace::{
+    agent::Core,
+    dataplane::{Attachment, KernelGrace, KernelStore, Object},
+    model::{Frontend, FrontendChange, Model},
+    publish::{Publisher, Sizes},
+};
+
+/// IANA's number of TCP.
+const TCP: u8 = 6;
+
+/// Tables in the kernel and their writer. Dropping it detaches the program.
+pub(crate) struct Plane {
+    pub(crate) object: Object,
+    pub(crate) publisher: Publisher<KernelStore, KernelGrace>,
+    _attachment: Option<Attachment>,
+}
+
+impl Plane {
+    /// Makes empty tables of these sizes, without a program in force.
+    pub(crate) fn new(sizes: Sizes) -> Result<Self> {
+        let object = Object::load(sizes)?;
+        let publisher = Publisher::new(object.store()?, KernelGrace::new(|| ())?, sizes);
+        Ok(Self { object, publisher, _attachment: None })
+    }
+
+    /// Puts the program in force on a cgroup of the experiment's own.
+    pub(crate) fn attach(&mut self, cgroup: &Path) -> Result<()> {
+        self._attachment = Some(Attachment::new(&mut self.object, cgroup, None)?);
+        Ok(())
+    }
+
+    /// Publishes a frontend for each address, all with the same backends.
+    pub(crate) fn publish(
+        &mut self,
+        frontends: impl IntoIterator<Item = SocketAddrV4>,
+        backends: &[SocketAddrV4],
+    ) -> Result<()> {
+        let changes = frontends.into_iter().map(|vip| FrontendChange {
+            key: FrontendKey4::new(vip.ip().octets(), vip.port(), TCP),
+            state: Some(Frontend {
+                name: format!("bench/{}:{}/TCP", vip.ip(), vip.port()).into(),
+                backends: backends.to_vec(),
+            }),
+        });
+        let failures = self.publisher.apply(changes)?;
+        ensure!(failures.is_empty(), "not published: {}: {}", failures[0], failures[0].source);
+        Ok(())
+    }
+
+    /// Puts a model in front of the publisher: objects go in, tables come out. The object must
+    /// live as long as the core is used.
+    pub(crate) fn into_core(self) -> (Object, Core<KernelStore, KernelGrace>) {
+        (self.object, Core::new(Model::new(None), self.publisher))
+    }
+}

@@ -1,0 +1,269 @@
+//! `bench sync`: how long a whole cluster takes from typed objects to the kernel's tables, and how
+//! long one changed endpoint.
+//!
+//! The objects are made one Service at a time, outside of the timed parts: what is measured is the
+//! agent, not a parser or a server. Kernel-visible means that the range's store has retired: the
+//! next connect sees it.
+
+use std::{
+    fs,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServicePort, ServiceSpec},
+        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use lab::latency::Latency;
+use lb_userspace::{
+    agent::Core,
+    publish::{Grace, Sizes, Store},
+    source::{Event, Object},
+};
+use serde::Serialize;
+
+use super::{plane::Plane, progress};
+use crate::confined;
+
+/// From typed objects in memory to published: a whole cluster, then one endpoint at a time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Services
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    services: u32,
+    /// Endpoints of each Service
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    endpoints: u32,
+    /// Single changes after that, one endpoint each
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    changes: u32,
+    /// Changes per second; the limbo's budget must sustain it
+    #[arg(long, value_name = "N", default_value_t = 2_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Summary {
+    services: u32,
+    backends: u64,
+    /// Model and publication of everything, milliseconds.
+    total_ms: f64,
+    /// The same per Service, microseconds.
+    service_us: f64,
+    /// Anonymous memory: the agent without the mapped tables.
+    agent_rss_bytes: u64,
+    /// All resident memory, with the mapped tables.
+    agent_rss_with_tables_bytes: u64,
+    /// The maps, in the kernel.
+    bpf_bytes: u64,
+    changes: u32,
+    change_p50_ns: u64,
+    change_p99_ns: u64,
+    change_max_ns: u64,
+    /// Times that a change waited for a grace period, at the chosen rate.
+    change_waits: u64,
+    /// Changes per second as fast as the agent can, limbo included.
+    changes_per_second: f64,
+    /// How much of those changes had to wait for a grace period.
+    flat_out_waits: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    // No experiment's namespace is needed, but nothing may be left behind either.
+    confined::run(Some(Duration::from_secs(600)), |_| {
+        let summary = measure(arguments)?;
+        if arguments.json {
+            println!("{}", serde_json::to_string(&summary)?);
+        } else {
+            eprintln!("{summary:#?}");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn measure(arguments: &Arguments) -> Result<Summary> {
+    let backends = arguments.services * arguments.endpoints;
+    // A quarter more than is used, as an operator would size them.
+    let sizes = Sizes::new(arguments.services * 5 / 4, backends / 4 * 5);
+    let plane = Plane::new(sizes)?;
+    let bpf_bytes = plane.object.memory()?;
+    let (_object, mut core) = plane.into_core();
+
+    let total = load(&mut core, arguments)?;
+    let (agent_rss_bytes, agent_rss_with_tables_bytes) = resident()?;
+    let before = core.publisher().stats();
+    ensure!(before.backends == u64::from(backends), "{before:?}");
+
+    let latency = change_at_rate(&mut core, arguments)?;
+    let at_rate = core.publisher().stats();
+    let changes_per_second = change_flat_out(&mut core, arguments)?;
+    let flat_out = core.publisher().stats();
+    Ok(Summary {
+        services: arguments.services,
+        backends: backends.into(),
+        total_ms: total.as_secs_f64() * 1e3,
+        service_us: total.as_secs_f64() * 1e6 / f64::from(arguments.services),
+        agent_rss_bytes,
+        agent_rss_with_tables_bytes,
+        bpf_bytes,
+        changes: arguments.changes,
+        change_p50_ns: latency.quantile_ns(0.5),
+        change_p99_ns: latency.quantile_ns(0.99),
+        change_max_ns: latency.quantile_ns(1.0),
+        change_waits: at_rate.waits - before.waits,
+        changes_per_second,
+        flat_out_waits: flat_out.waits - at_rate.waits,
+    })
+}
+
+/// Takes in every Service and publishes them at once. Returns the time that the agent's code took.
+fn load<S: Store, G: Grace>(core: &mut Core<S, G>, arguments: &Arguments) -> Result<Duration> {
+    let bar = progress(arguments.services.into(), "loading");
+    let mut took = Duration::ZERO;
+    for number in 0..arguments.services {
+        let events = [
+            Event::Apply(Object::Service(Box::new(service(number)))),
+            Event::Apply(Object::EndpointSlice(Box::new(slice(number, arguments.endpoints, 0)))),
+        ];
+        let start = Instant::now();
+        for event in events {
+            core.apply(event);
+        }
+        took += start.elapsed();
+        bar.inc(1);
+    }
+    let start = Instant::now();
+    core.apply(Event::Synced);
+    let outcome = core.publish()?;
+    took += start.elapsed();
+    bar.finish_and_clear();
+    ensure!(outcome.failures.is_empty(), "not published: {}", outcome.failures[0].source);
+    Ok(took)
+}
+
+/// Changes one endpoint after the other, evenly spaced, and times each from event to store.
+fn change_at_rate<S: Store, G: Grace>(
+    core: &mut Core<S, G>,
+    arguments: &Arguments,
+) -> Result<Latency> {
+    let bar = progress(arguments.changes.into(), "changing");
+    let period = Duration::from_secs(1) / arguments.rate;
+    let mut latency = Latency::default();
+    let began = Instant::now();
+    for number in 0..arguments.changes {
+        let event = changed(number, arguments);
+        while began.elapsed() < period * number {
+            // What the owner does when a grace period's end wakes it.
+            core.publisher().maintain(false)?;
+            std::thread::sleep(period.min(Duration::from_micros(50)));
+        }
+        let start = Instant::now();
+        core.apply(event);
+        let outcome = core.publish()?;
+        latency.record(start.elapsed());
+        ensure!(outcome.changed == 1 && outcome.failures.is_empty(), "{outcome:?}");
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(latency)
+}
+
+/// The same as fast as the agent can. Returns changes per second, without making the objects.
+fn change_flat_out<S: Store, G: Grace>(
+    core: &mut Core<S, G>,
+    arguments: &Arguments,
+) -> Result<f64> {
+    let mut took = Duration::ZERO;
+    for number in 0..arguments.changes {
+        let event = changed(arguments.changes + number, arguments);
+        let start = Instant::now();
+        core.apply(event);
+        core.publish()?;
+        took += start.elapsed();
+    }
+    Ok(f64::from(arguments.changes) / took.as_secs_f64())
+}
+
+/// The slice of some Service with one endpoint that it did not have before.
+fn changed(number: u32, arguments: &Arguments) -> Event {
+    // A stride that meets every Service before it meets one again.
+    let service = (u64::from(number) * 7_919 % u64::from(arguments.services)) as u32;
+    let round = number / arguments.services + 1;
+    Event::Apply(Object::EndpointSlice(Box::new(slice(service, arguments.endpoints, round))))
+}
+
+fn service(number: u32) -> Service {
+    let [_, high, middle, low] = number.to_be_bytes();
+    Service {
+        metadata: metadata(format!("service-{number}")),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some(format!("10.{}.{middle}.{low}", 96 + high)),
+            ports: Some(vec![ServicePort {
+                name: Some("http".into()),
+                port: 80,
+                protocol: Some("TCP".into()),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// The endpoints of a Service. Each round but 0 has another one in the first one's place.
+fn slice(service: u32, endpoints: u32, round: u32) -> EndpointSlice {
+    let address = |number: u32| {
+        let [_, a, b, c] = (service * endpoints + number).to_be_bytes();
+        let network = if number == 0 { round % 64 } else { 0 };
+        format!("10.{}.{b}.{c}", u32::from(a) + 64 * u32::from(network > 0) + network)
+    };
+    EndpointSlice {
+        metadata: ObjectMeta {
+            labels: Some(
+                [("kubernetes.io/service-name".to_owned(), format!("service-{service}"))].into(),
+            ),
+            ..metadata(format!("service-{service}-1"))
+        },
+        address_type: "IPv4".into(),
+        endpoints: Some(
+            (0..endpoints)
+                .map(|number| Endpoint { addresses: vec![address(number)], ..Endpoint::default() })
+                .collect(),
+        ),
+        ports: Some(vec![EndpointPort {
+            name: Some("http".into()),
+            port: Some(8080),
+            protocol: Some("TCP".into()),
+            ..EndpointPort::default()
+        }]),
+    }
+}
+
+fn metadata(name: String) -> ObjectMeta {
+    ObjectMeta { name: Some(name), namespace: Some("bench".into()), ..ObjectMeta::default() }
+}
+
+/// Resident memory of this process in bytes: anonymous, and all of it.
+fn resident() -> Result<(u64, u64)> {
+    let status =
+        fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    let bytes = |name: &str| -> Result<u64> {
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+        let kib = line.trim().trim_end_matches("kB").trim();
+        Ok(kib.parse::<u64>().with_context(|| format!("{name} {kib}"))? * 1024)
+    };
+    Ok((bytes("RssAnon:")?, bytes("VmRSS:")?))
+}
