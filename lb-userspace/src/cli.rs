@@ -51,15 +51,14 @@ pub struct Run {
     /// Name of this node, for internalTrafficPolicy: Local and topology hints
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
-    /// Most frontends (address and port pairs) at once; each takes about 100 bytes of kernel
-    /// memory, and 200 more while in use: 65536 take 6.6 MB, and up to 20 MB when all are in use
-    #[arg(long, value_name = "N", default_value_t = 65_536,
+    /// Most frontends (addresses and ports) at once. 16384 take 1.7 MB of kernel memory, and up to
+    /// 5 MB when all are in use; more or fewer take that much more or less
+    #[arg(long, value_name = "N", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_frontends: u32,
-    /// Most backends at once, over all frontends. Each takes 16 bytes of kernel memory: 262144
-    /// take 4.2 MB. Leave a quarter of them free: a change writes a service's backends anew before
-    /// the old ones are reused
-    #[arg(long, value_name = "N", default_value_t = 262_144,
+    /// Most backends at once, over all frontends, each 16 bytes of kernel memory: 65536 take 1 MB.
+    /// Leave a quarter free: a change writes a service's backends anew before the old are reused
+    #[arg(long, value_name = "N", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=134_217_728))]
     pub max_backends: u32,
 }

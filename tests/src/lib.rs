@@ -27,13 +27,16 @@
 
 pub mod agent;
 mod cgroup;
+pub mod churn;
 pub mod client;
 pub mod experiment;
 mod isolate;
 pub mod latency;
 mod link;
 pub mod netns;
+pub mod objects;
 mod owned;
+pub mod plane;
 pub mod pod;
 pub mod requirement;
 mod scratch;

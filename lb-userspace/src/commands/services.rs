@@ -1,6 +1,9 @@
 //! `socklb services`: prints the tables.
 
-use std::path::Path;
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
@@ -18,11 +21,15 @@ pub fn services(options: &Services) -> Result<()> {
     let pins = options.pin.clone().or_else(|| Path::new(PINS).exists().then(|| PINS.into()));
     let location = Location { ids: options.map.iter().cloned().collect(), pins };
     let frontends = Inspector::open(&location)?.frontends()?;
-    match options.output {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&frontends)?),
-        Format::Table => println!("{}", table(&frontends)),
+    let text = match options.output {
+        Format::Json => serde_json::to_string_pretty(&frontends)?,
+        Format::Table => table(&frontends).to_string(),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
     }
-    Ok(())
 }
 
 fn table(frontends: &[FrontendView]) -> Table {

@@ -1,7 +1,50 @@
-//! stub
-use std::process::ExitCode;
+//! `bench churn`: connects while the set of backends changes as fast as the agent can publish.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use lab::churn;
+
+use super::progress;
+use crate::confined;
+
+/// Connects while backends change as fast as possible: none may fail or go astray.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_a: &Arguments) -> anyhow::Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+pub(crate) struct Arguments {
+    /// How long, in seconds
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Entries of the backends table; the fewer, the sooner they are reused, and the more often
+    /// publishing waits for a grace period
+    #[arg(long, value_name = "N", default_value_t = 65_536,
+          value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
+    max_backends: u32,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let limit = Duration::from_secs(arguments.seconds + 60);
+    confined::run(Some(limit), |lab| {
+        let bar = progress(arguments.seconds, "seconds");
+        let duration = Duration::from_secs(arguments.seconds);
+        let report =
+            churn::run(lab, duration, arguments.max_backends, |second| bar.set_position(second))?;
+        bar.finish_and_clear();
+        if arguments.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            eprintln!(
+                "{:.0} publishes and {:.0} connects a second: {} connects failed, {} went astray",
+                report.publishes as f64 / report.seconds,
+                report.connects as f64 / report.seconds,
+                report.failures,
+                report.wrong_backends
+            );
+        }
+        let good = report.failures == 0 && report.wrong_backends == 0 && report.connects > 0;
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }

@@ -4,7 +4,6 @@
 //! assert a time: figures are printed, and judged by whoever reads them.
 
 mod churn;
-mod plane;
 mod sync;
 
 use std::process::ExitCode;

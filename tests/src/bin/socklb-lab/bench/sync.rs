@@ -7,27 +7,21 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::{
-    api::{
-        core::v1::{Service, ServicePort, ServiceSpec},
-        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
-use lab::latency::Latency;
+use lab::{latency::Latency, objects, plane::Plane};
 use lb_userspace::{
     agent::Core,
     publish::{Grace, Sizes, Store},
-    source::{Event, Object},
+    source::Event,
 };
 use serde::Serialize;
 
-use super::{plane::Plane, progress};
+use super::progress;
 use crate::confined;
 
 /// From typed objects in memory to published: a whole cluster, then one endpoint at a time.
@@ -133,10 +127,7 @@ fn load<S: Store, G: Grace>(core: &mut Core<S, G>, arguments: &Arguments) -> Res
     let bar = progress(arguments.services.into(), "loading");
     let mut took = Duration::ZERO;
     for number in 0..arguments.services {
-        let events = [
-            Event::Apply(Object::Service(Box::new(service(number)))),
-            Event::Apply(Object::EndpointSlice(Box::new(slice(number, arguments.endpoints, 0)))),
-        ];
+        let events = [service(number), slice(number, arguments.endpoints, 0)];
         let start = Instant::now();
         for event in events {
             core.apply(event);
@@ -201,58 +192,26 @@ fn changed(number: u32, arguments: &Arguments) -> Event {
     // A stride that meets every Service before it meets one again.
     let service = (u64::from(number) * 7_919 % u64::from(arguments.services)) as u32;
     let round = number / arguments.services + 1;
-    Event::Apply(Object::EndpointSlice(Box::new(slice(service, arguments.endpoints, round))))
+    slice(service, arguments.endpoints, round)
 }
 
-fn service(number: u32) -> Service {
+fn service(number: u32) -> Event {
     let [_, high, middle, low] = number.to_be_bytes();
-    Service {
-        metadata: metadata(format!("service-{number}")),
-        spec: Some(ServiceSpec {
-            cluster_ip: Some(format!("10.{}.{middle}.{low}", 96 + high)),
-            ports: Some(vec![ServicePort {
-                name: Some("http".into()),
-                port: 80,
-                protocol: Some("TCP".into()),
-                ..ServicePort::default()
-            }]),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
-    }
+    objects::service(&name(number), [10, 96 + high, middle, low].into(), 80)
+}
+
+fn name(number: u32) -> String {
+    format!("service-{number}")
 }
 
 /// The endpoints of a Service. Each round but 0 has another one in the first one's place.
-fn slice(service: u32, endpoints: u32, round: u32) -> EndpointSlice {
+fn slice(service: u32, endpoints: u32, round: u32) -> Event {
     let address = |number: u32| {
         let [_, a, b, c] = (service * endpoints + number).to_be_bytes();
-        let network = if number == 0 { round % 64 } else { 0 };
-        format!("10.{}.{b}.{c}", u32::from(a) + 64 * u32::from(network > 0) + network)
+        let network = if number == 0 { (round % 64) as u8 } else { 0 };
+        Ipv4Addr::new(10, a + 64 * u8::from(network > 0) + network, b, c)
     };
-    EndpointSlice {
-        metadata: ObjectMeta {
-            labels: Some(
-                [("kubernetes.io/service-name".to_owned(), format!("service-{service}"))].into(),
-            ),
-            ..metadata(format!("service-{service}-1"))
-        },
-        address_type: "IPv4".into(),
-        endpoints: Some(
-            (0..endpoints)
-                .map(|number| Endpoint { addresses: vec![address(number)], ..Endpoint::default() })
-                .collect(),
-        ),
-        ports: Some(vec![EndpointPort {
-            name: Some("http".into()),
-            port: Some(8080),
-            protocol: Some("TCP".into()),
-            ..EndpointPort::default()
-        }]),
-    }
-}
-
-fn metadata(name: String) -> ObjectMeta {
-    ObjectMeta { name: Some(name), namespace: Some("bench".into()), ..ObjectMeta::default() }
+    objects::slice(&name(service), (0..endpoints).map(address), 8080)
 }
 
 /// Resident memory of this process in bytes: anonymous, and all of it.

@@ -15,28 +15,39 @@ use lb_userspace::{
 const TCP: u8 = 6;
 
 /// Tables in the kernel and their writer. Dropping it detaches the program.
-pub(crate) struct Plane {
-    pub(crate) object: Object,
-    pub(crate) publisher: Publisher<KernelStore, KernelGrace>,
+pub struct Plane {
+    /// The maps and the program.
+    pub object: Object,
+    /// The tables' only writer.
+    pub publisher: Publisher<KernelStore, KernelGrace>,
     _attachment: Option<Attachment>,
 }
 
 impl Plane {
     /// Makes empty tables of these sizes, without a program in force.
-    pub(crate) fn new(sizes: Sizes) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the kernel refuses the maps or the program.
+    pub fn new(sizes: Sizes) -> Result<Self> {
         let object = Object::load(sizes)?;
         let publisher = Publisher::new(object.store()?, KernelGrace::new(|| ())?, sizes);
         Ok(Self { object, publisher, _attachment: None })
     }
 
-    /// Puts the program in force on a cgroup of the experiment's own.
-    pub(crate) fn attach(&mut self, cgroup: &Path) -> Result<()> {
+    /// Puts the program in force on a cgroup, which must be the experiment's own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(&mut self, cgroup: &Path) -> Result<()> {
         self._attachment = Some(Attachment::new(&mut self.object, cgroup, None)?);
         Ok(())
     }
 
-    /// Publishes a frontend for each address, all with the same backends.
-    pub(crate) fn publish(
+    /// Publishes a frontend for each address, all with the same backends, which must be sorted.
+    ///
+    /// # Errors
+    /// When one of them does not land.
+    pub fn publish(
         &mut self,
         frontends: impl IntoIterator<Item = SocketAddrV4>,
         backends: &[SocketAddrV4],
@@ -53,9 +64,16 @@ impl Plane {
         Ok(())
     }
 
-    /// Puts a model in front of the publisher: objects go in, tables come out. The object must
-    /// live as long as the core is used.
-    pub(crate) fn into_core(self) -> (Object, Core<KernelStore, KernelGrace>) {
-        (self.object, Core::new(Model::new(None), self.publisher))
+    /// Puts a model in front of the publisher: objects go in, tables come out.
+    pub fn into_core(self) -> (Force, Core<KernelStore, KernelGrace>) {
+        let core = Core::new(Model::new(None), self.publisher);
+        (Force { object: self.object, _attachment: self._attachment }, core)
     }
+}
+
+/// Keeps maps and program in force while a core writes to them.
+pub struct Force {
+    /// The maps and the program.
+    pub object: Object,
+    _attachment: Option<Attachment>,
 }

@@ -1,0 +1,66 @@
+//! Typed Kubernetes objects, as events of a source.
+
+use std::net::Ipv4Addr;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServicePort, ServiceSpec},
+        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use lb_userspace::source::{Event, Kind, Object, ObjectKey};
+
+const NAMESPACE: &str = "lab";
+const PORT_NAME: &str = "http";
+
+/// A Service with one TCP port, created or changed.
+pub fn service(name: &str, cluster_ip: Ipv4Addr, port: u16) -> Event {
+    Event::Apply(Object::Service(Box::new(Service {
+        metadata: metadata(name),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some(cluster_ip.to_string()),
+            ports: Some(vec![ServicePort {
+                name: Some(PORT_NAME.into()),
+                port: port.into(),
+                protocol: Some("TCP".into()),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    })))
+}
+
+/// All endpoints of a Service, in one slice, created or changed.
+pub fn slice(service: &str, addresses: impl IntoIterator<Item = Ipv4Addr>, port: u16) -> Event {
+    let labels = [("kubernetes.io/service-name".to_owned(), service.to_owned())];
+    let endpoint = |address: Ipv4Addr| Endpoint {
+        addresses: vec![address.to_string()],
+        ..Endpoint::default()
+    };
+    Event::Apply(Object::EndpointSlice(Box::new(EndpointSlice {
+        metadata: ObjectMeta { labels: Some(labels.into()), ..metadata(service) },
+        address_type: "IPv4".into(),
+        endpoints: Some(addresses.into_iter().map(endpoint).collect()),
+        ports: Some(vec![EndpointPort {
+            name: Some(PORT_NAME.into()),
+            port: Some(port.into()),
+            protocol: Some("TCP".into()),
+            ..EndpointPort::default()
+        }]),
+    })))
+}
+
+/// A Service is gone. Its slice stays until it is deleted too.
+pub fn delete_service(name: &str) -> Event {
+    Event::Delete(ObjectKey { kind: Kind::Service, namespace: NAMESPACE.into(), name: name.into() })
+}
+
+fn metadata(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some(NAMESPACE.into()),
+        ..ObjectMeta::default()
+    }
+}
