@@ -1,9 +1,16 @@
 //! What an experiment has at hand: a cgroup that it runs in, the namespace of a client without any
 //! route out, and a folder for its files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 
 use crate::{link, netns, pod::Pod, supervise};
 
@@ -38,6 +45,25 @@ impl Lab {
     /// A folder that is removed with everything in it when this process has ended.
     pub fn scratch(&self) -> &Path {
         &self.scratch
+    }
+
+    /// Mounts a bpf filesystem of the experiment's own and returns its path. Only the calling
+    /// thread and what it starts later see it, and it goes with them.
+    ///
+    /// # Errors
+    /// When the thread cannot have a mount namespace of its own, or the kernel has no such
+    /// filesystem.
+    pub fn bpffs(&self) -> Result<PathBuf> {
+        unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
+        let none = None::<&str>;
+        // Nothing that is mounted from here on reaches the machine's own namespace.
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .context("cannot keep mounts to ourselves")?;
+        let path = self.scratch.join("bpf");
+        fs::create_dir(&path)?;
+        mount(Some("bpf"), &path, Some("bpf"), MsFlags::empty(), none)
+            .context("cannot mount a bpf filesystem")?;
+        Ok(path)
     }
 
     /// Makes the Pod 10.244.0.(10 + `index`) and links it to the calling thread's namespace.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddrV4, path::Path};
 
 use anyhow::{Result, ensure};
-use lb_common::FrontendKey4;
+use lb_common::{Counter, FrontendKey4};
 use lb_userspace::{
     agent::Core,
     dataplane::{Attachment, KernelGrace, KernelStore, Object},
@@ -62,6 +62,14 @@ impl Plane {
         let failures = self.publisher.apply(changes)?;
         ensure!(failures.is_empty(), "not published: {}: {}", failures[0], failures[0].source);
         Ok(())
+    }
+
+    /// What the programs have counted.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn count(&self, counter: Counter) -> Result<u64> {
+        Ok(self.object.count(counter)?)
     }
 
     /// Puts a model in front of the publisher: objects go in, tables come out.

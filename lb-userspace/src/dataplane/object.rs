@@ -9,9 +9,10 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{Map, MapData},
+    maps::{Array, Map, MapData, MapError},
     programs::{CgroupSockAddr, ProgramError, ProgramFd},
 };
+use lb_common::Counter;
 use thiserror::Error;
 
 use super::store::{KernelStore, Tables};
@@ -51,6 +52,9 @@ pub enum LoadError {
     /// A descriptor could not be duplicated or read.
     #[error("cannot use a map's descriptor")]
     Descriptor(#[from] io::Error),
+    /// A map could not be read.
+    #[error("cannot read a map")]
+    Map(#[from] MapError),
     /// An array could not be mapped into memory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,6 +132,12 @@ impl Object {
             names: duplicate("lb_names")?,
         };
         Ok(KernelStore::new(tables, self.sizes)?)
+    }
+
+    /// What the programs have counted under this reason since the map was made.
+    pub fn count(&self, counter: Counter) -> Result<u64, LoadError> {
+        let map = self.ebpf.map("lb_counters").ok_or(LoadError::Missing("lb_counters"))?;
+        Ok(Array::<_, u64>::try_from(map)?.get(&(counter as u32), 0)?)
     }
 
     /// Bytes of kernel memory that the maps take, as the kernel states them for each (`memlock`
