@@ -51,8 +51,8 @@ pub struct Run {
     /// Name of this node, for internalTrafficPolicy: Local and topology hints
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
-    /// Most frontends (addresses and ports) at once. 16384 take 1.7 MB of kernel memory, and up to
-    /// 5 MB when all are in use; more or fewer take that much more or less
+    /// Most frontends (addresses and ports) at once. 16384 take 2.2 MB of kernel memory, and up to
+    /// 6.4 MB when all are in use; more or fewer take that much more or less
     #[arg(long, value_name = "N", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_frontends: u32,

@@ -6,17 +6,18 @@
 
 use std::{
     collections::VecDeque,
+    env,
     ffi::OsString,
     io::{self, BufRead, BufReader, PipeReader},
     os::{fd::OwnedFd, unix::net::UnixDatagram, unix::process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Signal, pidfd_send_signal},
@@ -38,6 +39,19 @@ pub struct Agent {
     pidfd: OwnedFd,
     log: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
+}
+
+/// The agent's binary, beside the directory of the test that calls this. `cargo test --workspace`
+/// builds it.
+///
+/// # Errors
+/// When it is not there.
+pub fn binary() -> Result<PathBuf> {
+    let test = env::current_exe()?;
+    let directory = test.ancestors().nth(2).context("a test lies in target/PROFILE/deps")?;
+    let path = directory.join("socklb");
+    ensure!(path.exists(), "{} is missing: cargo build --package lb-userspace", path.display());
+    Ok(path)
 }
 
 impl Agent {
@@ -98,6 +112,15 @@ impl Agent {
     /// The lines that the agent has logged since the last call, at most the latest thousand.
     pub fn new_lines(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// Ends the agent at once, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be killed or waited for.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     /// Ends the agent in order, and returns how it ended with the rest of its log.

@@ -124,7 +124,7 @@ impl PinDir {
         for name in std::iter::once(LINK).chain(MAPS) {
             let path = self.path.join(name);
             remove_file(&path)?;
-            remove_file(&path.with_extension("new"))?;
+            remove_file(&fresh(&path))?;
         }
         fs::remove_dir(&self.path).map_err(pin_error("remove", &self.path))
     }
@@ -192,12 +192,19 @@ fn running(path: &Path, cgroup: &File) -> Result<Option<OwnedFd>, AttachError> {
 
 /// Pins under another name and renames over `path`, so that there is always one or the other.
 fn replace_pin(path: &Path, object: BorrowedFd<'_>) -> Result<(), AttachError> {
-    let fresh = path.with_extension("new");
+    let fresh = fresh(path);
     remove_file(&fresh)?;
     sys::pin(object, &fresh).map_err(pin_error("pin", &fresh))?;
     fs::set_permissions(&fresh, Permissions::from_mode(0o600))
         .map_err(pin_error("protect", &fresh))?;
     fs::rename(&fresh, path).map_err(pin_error("replace", path))
+}
+
+/// The name of a pin until it replaces another. The filesystem takes no dots in names.
+fn fresh(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("_new");
+    name.into()
 }
 
 /// Removes a file; one that is not there is fine.

@@ -1,0 +1,300 @@
+//! The agent as users run it: the binary, a folder of manifests, pins, and the other verbs.
+//! Numbers in names are those of the Service semantics.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use lab::{
+    Lab,
+    agent::{Agent, binary},
+    client::{TIMEOUT, connect},
+    pod::Pod,
+    requirement,
+    server::Server,
+};
+
+const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
+const PORT: u16 = 8080;
+/// How long a change may take to show.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  clusterIP: 10.96.0.10
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+";
+
+/// Manifests, an agent's arguments, and a bpf filesystem.
+struct Stage<'lab> {
+    lab: &'lab Lab,
+    manifests: PathBuf,
+    pins: PathBuf,
+}
+
+impl<'lab> Stage<'lab> {
+    fn new(lab: &'lab Lab) -> Result<Self> {
+        let manifests = lab.scratch().join("manifests");
+        fs::create_dir(&manifests)?;
+        fs::write(manifests.join("service.yaml"), SERVICE)?;
+        Ok(Self { lab, manifests, pins: lab.bpffs()?.join("socklb") })
+    }
+
+    /// Puts a Pod into the manifests by renaming, as a careful writer does.
+    fn add(&self, pod: &Pod) -> Result<()> {
+        let address = pod.address();
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-{address}, labels: {{app: web}}}}\n\
+             status: {{podIP: {address}}}\n"
+        );
+        let new = self.manifests.join(".new");
+        fs::write(&new, text)?;
+        Ok(fs::rename(new, self.file(pod))?)
+    }
+
+    fn file(&self, pod: &Pod) -> PathBuf {
+        self.manifests.join(format!("{}.yaml", pod.address()))
+    }
+
+    fn arguments(&self, more: &[&str]) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--manifests".into()];
+        arguments.extend([self.manifests.clone().into(), "--cgroup".into()]);
+        arguments.extend([self.lab.cgroup().into(), "--pin".into(), self.pins.clone().into()]);
+        arguments.extend(more.iter().map(Into::into));
+        arguments
+    }
+
+    fn start(&self, more: &[&str]) -> Result<Agent> {
+        let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
+        Agent::start(self.lab, guard, &binary()?, &self.arguments(more))
+    }
+
+    /// Runs another verb on the same pins.
+    fn socklb(&self, verb: &[&str]) -> Result<Output> {
+        Ok(Command::new(binary()?).args(verb).arg("--pin").arg(&self.pins).output()?)
+    }
+}
+
+fn serve(pods: &[Pod]) -> Result<Vec<Server>> {
+    (0..).zip(pods).map(|(identity, pod)| pod.serve([(PORT, identity)])).collect()
+}
+
+fn identity() -> io::Result<u16> {
+    connect(VIP, TIMEOUT)?.identity()
+}
+
+/// Waits until connects do as wanted. Each attempt is a connect, so this sleeps only between them.
+fn eventually(what: &str, wanted: impl Fn(io::Result<u16>) -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !wanted(identity()) {
+        ensure!(start.elapsed() < PATIENCE, "not seen in {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn manifests_are_followed_while_they_change() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?, lab.pod(1)?];
+        let _servers = serve(&pods)?;
+        stage.add(&pods[0])?;
+        let agent = stage.start(&[])?;
+        assert_eq!(identity()?, 0);
+        stage.add(&pods[1])?;
+        eventually("the second Pod", |reached| matches!(reached, Ok(1)))?;
+        fs::remove_file(stage.file(&pods[0]))?;
+        fs::remove_file(stage.file(&pods[1]))?;
+        eventually("no Pod", |reached| {
+            reached.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        })?;
+        fs::remove_file(stage.manifests.join("service.yaml"))?;
+        eventually("no Service", |reached| {
+            reached.is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
+        })?;
+        let (status, _) = agent.stop()?;
+        assert!(status.success());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_broken_file_is_reported_by_place_and_keeps_what_was_loaded_from_it() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?];
+        let _servers = serve(&pods)?;
+        stage.add(&pods[0])?;
+        let agent = stage.start(&[])?;
+        let broken = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nspec: [\n");
+        fs::write(stage.manifests.join("service.yaml"), broken)?;
+        let start = Instant::now();
+        let mut log = Vec::new();
+        while !log.iter().any(|line: &String| line.contains("service.yaml")) {
+            ensure!(start.elapsed() < PATIENCE, "no report: {log:?}");
+            log.extend(agent.new_lines());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let line = log.iter().find(|line| line.contains("service.yaml")).context("just seen")?;
+        assert!(line.contains("document 2") && line.contains("line 1"), "{line}");
+        assert_eq!(identity()?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn point_27_the_node_keeps_balancing_without_an_agent_and_while_one_takes_over() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?];
+        let _servers = serve(&pods)?;
+        stage.add(&pods[0])?;
+        let stop = AtomicBool::new(false);
+        let agent = stage.start(&[])?;
+        let connects = thread::scope(|scope| {
+            let hammer = scope.spawn(|| -> io::Result<u64> {
+                let mut connects = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(identity()?, 0);
+                    connects += 1;
+                }
+                Ok(connects)
+            });
+            let restarts = || -> Result<()> {
+                let (status, _) = agent.stop()?;
+                assert!(status.success());
+                // Each agent makes new tables, here of other sizes, and takes over in one step.
+                stage.start(&["--max-backends", "1000"])?.kill()?;
+                stage.start(&["--max-frontends", "50"])?.stop()?;
+                Ok(())
+            };
+            let restarted = restarts();
+            stop.store(true, Ordering::Relaxed);
+            restarted?;
+            Ok::<_, anyhow::Error>(hammer.join().expect("no panic")?)
+        })?;
+        assert!(connects > 100, "{connects} connects tell nothing");
+        assert_eq!(identity()?, 0);
+        assert!(stage.socklb(&["cleanup"])?.status.success());
+        assert!(!stage.pins.exists());
+        let error = identity().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_second_agent_fails_and_names_the_remedy() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let _agent = stage.start(&[])?;
+        let output = Command::new(binary()?).args(stage.arguments(&[])).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(error.contains("another agent") && error.contains("--pin"), "{error}");
+        let output = stage.socklb(&["cleanup"])?;
+        assert!(!output.status.success(), "a running agent's pins are not removed");
+        Ok(())
+    });
+}
+
+#[test]
+fn services_are_printed_from_the_tables() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        stage.add(&lab.pod(0)?)?;
+        stage.add(&lab.pod(1)?)?;
+        stage.start(&[])?.stop()?;
+        // The agent is gone: this is what the tables hold.
+        let output = stage.socklb(&["services", "-o", "json"])?;
+        let services: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let service = &services[0];
+        assert_eq!(service["name"], "default/web:http/TCP");
+        assert_eq!((&service["address"], &service["port"]), (&"10.96.0.10".into(), &80.into()));
+        let backends: Vec<_> = (0..2).map(|at| &service["backends"][at]["address"]).collect();
+        assert_eq!(backends, ["10.244.0.10:8080", "10.244.0.11:8080"]);
+        let table = text(&stage.socklb(&["services"])?.stdout);
+        assert!(table.contains("default/web:http/TCP") && table.contains("10.244.0.11:8080"));
+        Ok(())
+    });
+}
+
+#[test]
+fn bpftool_shows_named_fields() {
+    if Command::new("bpftool").arg("version").output().is_err() {
+        requirement::note_skip("bpftool_shows_named_fields", "bpftool is not installed")
+            .expect("skips are noted");
+        return;
+    }
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        stage.add(&lab.pod(0)?)?;
+        stage.start(&[])?.stop()?;
+        let bpftool =
+            |arguments: &[&str], name: &str, rest: &[&str]| -> Result<serde_json::Value> {
+                let output = Command::new("bpftool")
+                    .arg("--json")
+                    .args(arguments)
+                    .arg("pinned")
+                    .arg(stage.pins.join(name))
+                    .args(rest)
+                    .output()?;
+                Ok(serde_json::from_slice(&output.stdout)?)
+            };
+        let frontends = bpftool(&["map", "dump"], "lb_frontends4", &[])?;
+        let frontend = &frontends[0]["formatted"];
+        assert_eq!(frontend["key"]["address"], serde_json::json!([10, 96, 0, 10]));
+        assert_eq!((&frontend["key"]["port"], &frontend["value"]["slot"]), (&80.into(), &0.into()));
+        let first = ["key", "0", "0", "0", "0"];
+        let service = bpftool(&["map", "lookup"], "lb_services", &first)?;
+        assert_eq!(service["formatted"]["value"]["range"]["count"], 1);
+        let backend = bpftool(&["map", "lookup"], "lb_backends4", &first)?;
+        assert_eq!(backend["formatted"]["value"]["port"], PORT);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_full_table_names_its_flag_and_leaves_the_rest_alone() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?];
+        let _servers = serve(&pods)?;
+        stage.add(&pods[0])?;
+        let many = (1..=9).map(|host| format!("{{addresses: [10.244.1.{host}]}}"));
+        let slice = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: many}}\n\
+             spec: {{clusterIP: 10.96.0.11, ports: [{{port: 80}}]}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+             metadata: {{name: many-1, labels: {{kubernetes.io/service-name: many}}}}\n\
+             ports: [{{name: '', port: 80}}]\nendpoints: [{}]\n",
+            many.collect::<Vec<_>>().join(", ")
+        );
+        fs::write(stage.manifests.join("many.yaml"), slice)?;
+        let agent = stage.start(&["--max-backends", "8"])?;
+        assert_eq!(identity()?, 0);
+        let (_, log) = agent.stop()?;
+        let named =
+            |line: &String| line.contains("default/many") && line.contains("--max-backends");
+        assert!(log.iter().any(named), "{log:?}");
+        Ok(())
+    });
+}
