@@ -15,12 +15,12 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 
 use crate::toolchain;
 
-/// sudo, letting through what steers logs and tests, and where the user's cluster is. A list,
-/// since not every sudo knows `-E`.
+/// sudo, letting through what the agent and the tests read. A list, since not every sudo knows
+/// `-E`.
 const SUDO: &[&str] = &[
     "sudo",
-    "--preserve-env=RUST_LOG,RUST_BACKTRACE,NO_COLOR,KUBECONFIG,CI,SOCKLB_SKIPS,\
-     CARGO_MANIFEST_DIR,PROPTEST_CASES",
+    "--preserve-env=SOCKLB_LOG,NODE_NAME,RUST_BACKTRACE,NO_COLOR,SOCKLB_SKIPS,CARGO_MANIFEST_DIR,\
+     PROPTEST_CASES",
 ];
 
 /// How a program gets the rights that it needs.

@@ -47,6 +47,8 @@ pub(crate) fn run(label: &str, mut command: Command, limit: Duration) -> Result<
     let name = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = io::pipe()?;
     let mut child = command
+        // Its last lines are to say what went wrong.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)

@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::step;
+
 /// The checkout.
 pub(crate) struct Workspace {
     target: PathBuf,
@@ -58,6 +60,7 @@ impl Workspace {
             .args(["build", "--release", "--package=lb-userspace", "--package=lb-tests"])
             .status()
             .context("cannot run cargo")?;
+        step::check_interrupt()?;
         ensure!(status.success(), "the build failed; cargo's messages above say why");
         Ok(())
     }

@@ -29,9 +29,7 @@ pub(super) fn ensure(compiler: &Compiler, scratch: &Path) -> Result<()> {
             compiler.release,
             library.display()
         )
-    })?;
-    ensure!(toolchain::is_library(&library), "{} is still incomplete", library.display());
-    Ok(())
+    })
 }
 
 fn install(compiler: &Compiler, library: &Path, scratch: &Path) -> Result<()> {
@@ -39,12 +37,16 @@ fn install(compiler: &Compiler, library: &Path, scratch: &Path) -> Result<()> {
         let mut command = Command::new("rustup");
         command.args(["component", "add", "rust-src", "--toolchain", toolchain::channel()]);
         let label = "Installing the standard library's source by rustup";
-        match step::run(label, command, RUSTUP_LIMIT) {
-            Ok(()) => return Ok(()),
-            Err(_) if step::check_interrupt().is_err() => bail!("interrupted"),
-            Err(error) if !apt::is_there() => return Err(error),
-            Err(_) => eprintln!("rustup could not; trying Debian's package"),
+        let added = step::run(label, command, RUSTUP_LIMIT);
+        // rustup is content with a component that was installed and then removed by hand.
+        if toolchain::is_library(library) {
+            return Ok(());
         }
+        step::check_interrupt()?;
+        if !apt::is_there() {
+            return added.and_then(|()| bail!("rustup says that rust-src is installed; it is not"));
+        }
+        eprintln!("rustup did not bring it; trying Debian's package");
     }
     ensure!(apt::is_there(), "there is neither rustup nor apt");
 
@@ -74,5 +76,5 @@ fn copy(source: &Path, library: &Path) -> Result<()> {
         mv -T "$2/library.partial" "$2/library""#;
     let mut command = privilege.command("sh");
     command.args(["-c", script, "sh"]).arg(source).arg(folder);
-    step::run(&format!("Copying the source to {}", folder.display()), command, COPY_LIMIT)
+    step::run("Copying the source into the sysroot", command, COPY_LIMIT)
 }
