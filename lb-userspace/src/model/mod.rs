@@ -3,8 +3,8 @@
 //! [`Model`] takes a source's events one by one and tells what changed. It is synchronous and
 //! pure: it must never read a clock, a file or the network, log, or know where events come from.
 //!
-//! Only what counts is kept of an object, about 20 bytes an endpoint. An event costs time in
-//! proportion to the Services that it touches.
+//! Only what counts is kept of an object: about 26 bytes an endpoint in all, measured with 10,000
+//! Services of 100 endpoints. An event costs time in proportion to the Services that it touches.
 
 mod address;
 mod claims;

@@ -71,6 +71,14 @@ fn point_6_a_duplicate_that_does_not_terminate_wins() {
         ]);
         assert_eq!(caller.backends(WEB), ["10.0.0.1:8080", "10.0.0.2:8080"]);
     }
+
+    // Even one that is not ready, so the address is none of the draining ones.
+    let caller = Caller::with([
+        web("web"),
+        slice("a", "web", json!([ending()])),
+        slice("b", "web", json!([endpoint("10.0.0.1", json!({"ready": false}))])),
+    ]);
+    assert_eq!(caller.backends(WEB), NONE);
 }
 
 #[test]

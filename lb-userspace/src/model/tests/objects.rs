@@ -149,6 +149,13 @@ fn point_18a_the_older_service_has_the_frontend() {
     caller.give([slice("b-1", "b", json!([ready("10.0.0.1")]))]);
     assert_eq!(caller.notices.len(), 3);
 
+    // Nor is, for those that were there, another loser.
+    caller.give([created_service("aa", at("2024-01-02T00:00:00Z"), spec)]);
+    assert_eq!(caller.said("Service ns/aa: 10.96.0.1:80 is not served, because Service ns/b"), 1);
+    assert_eq!(caller.notices.len(), 4);
+    caller.give([delete(Kind::Service, "aa")]);
+    assert_eq!(caller.notices.len(), 4);
+
     caller.give([delete(Kind::Service, "b")]);
     assert_eq!(caller.frontends(), ["ns/a/TCP"]);
     assert_eq!(caller.said("Service ns/c: 10.96.0.1:80 is not served, because Service ns/a"), 1);

@@ -248,6 +248,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_read_young_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        fs::write(&path, "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n").unwrap();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut file = File::default();
+        let mut refresh = |begun| {
+            file.refresh(&path, fs::metadata(&path), begun, &mut |report| panic!("{report}"));
+            file.stamp
+        };
+        assert_eq!(refresh(written), None);
+        assert!(refresh(written + Duration::from_secs(1)).is_some());
+    }
+
+    #[test]
     fn a_young_stamp_is_not_trusted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");

@@ -55,13 +55,9 @@ pub fn watch(
     // Room for one: a wake-up that is not yet taken stands for all that follow.
     let (wake, woken) = sync_channel(1);
     let stop = Arc::new(AtomicBool::new(false));
-    let follower = Follower {
-        watch: Some(Watch::new(dir, wake.clone())?),
-        dir: dir.to_path_buf(),
-        wake: wake.clone(),
-        woken,
-        stop: stop.clone(),
-    };
+    let watch = Some(Watch::new(dir, wake.clone())?);
+    let dir = dir.to_path_buf();
+    let follower = Follower { dir, watch, wake: wake.clone(), woken, stop: stop.clone() };
     let thread = thread::Builder::new()
         .name("manifests".to_owned())
         .spawn(move || follower.run(out, report))
@@ -180,6 +176,58 @@ mod tests {
     use notify::event::{CreateKind, Flag};
 
     use super::*;
+
+    fn follower(dir: &Path) -> Follower {
+        let (wake, woken) = sync_channel(1);
+        let watch = Some(Watch::new(dir, wake.clone()).expect("a watch"));
+        Follower { dir: dir.to_path_buf(), watch, wake, woken, stop: Arc::default() }
+    }
+
+    #[test]
+    fn the_watch_follows_the_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("dir");
+        fs::create_dir(&dir).unwrap();
+        let mut follower = follower(&dir);
+        let watched = |follower: &Follower| follower.watch.as_ref().map(|watch| watch.folder);
+        let first = watched(&follower);
+        assert_eq!(first, identity(&dir).ok());
+
+        fs::rename(&dir, parent.path().join("old")).unwrap();
+        follower.renew_watch();
+        assert_eq!(watched(&follower), None);
+
+        fs::create_dir(&dir).unwrap();
+        follower.renew_watch();
+        assert_ne!(watched(&follower), first);
+        assert_eq!(watched(&follower), identity(&dir).ok());
+        // What came from the old watch, so that the next wake-up is from the new one.
+        while follower.woken.try_recv().is_ok() {}
+        fs::write(dir.join("a.yaml"), "").unwrap();
+        follower.woken.recv_timeout(Duration::from_secs(20)).expect("a wake-up");
+    }
+
+    #[test]
+    fn settling_takes_a_silence_but_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let follower = follower(dir.path());
+        let begin = Instant::now();
+        follower.settle();
+        assert!(begin.elapsed() >= QUIET);
+
+        let over = AtomicBool::new(false);
+        let wake = follower.wake.clone();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    let _ = wake.try_send(());
+                    thread::yield_now();
+                }
+            });
+            follower.settle();
+            over.store(true, Ordering::Release);
+        });
+    }
 
     #[test]
     fn reading_is_no_news_but_an_overflow_is() {

@@ -103,3 +103,21 @@ fn a_folder_that_is_not_there() {
     let error = watch(&missing, |_| {}, |_| {}).expect_err("no folder");
     assert!(error.to_string().starts_with(&words), "{error}");
 }
+
+#[test]
+fn a_folder_makes_frontends() {
+    let dir = tempfile::tempdir().unwrap();
+    let pods = [pod("web", "p", "10.0.0.2"), pod("web", "q", "10.0.0.1")].join("---\n");
+    write(dir.path(), "pods.yaml", &pods);
+    write(dir.path(), "web.yaml", &service("web", "1"));
+    let mut model = crate::model::Model::new(None);
+    load(dir.path(), |event| model.apply(event), |report| panic!("{report}")).unwrap();
+    let changes = model.take_changes();
+    assert!(changes.notices.is_empty(), "{:?}", changes.notices);
+    let [change] = &changes.frontends[..] else { panic!("{:?}", changes.frontends) };
+    let frontend = change.state.as_ref().expect("a frontend");
+    assert_eq!(&*frontend.name, "default/web/TCP");
+    assert_eq!((change.key.address, change.key.port), ([10, 96, 0, 1], 80));
+    let backends: Vec<_> = frontend.backends.iter().map(ToString::to_string).collect();
+    assert_eq!(backends, ["10.0.0.1:80", "10.0.0.2:80"]);
+}

@@ -188,7 +188,7 @@ fn the_folder_goes_and_comes_back() {
     fs::create_dir(&dir).unwrap();
     write(&dir, "b.yaml", &service("b", "1"));
     following.until_services(&["b 1"]);
-    // The new folder is watched, and not the old one.
+    // What happens to the old one does not count.
     write(&parent.path().join("old"), "c.yaml", &service("c", "1"));
     write(&dir, "d.yaml", &service("d", "1"));
     following.until_services(&["b 1", "d 1"]);
