@@ -27,17 +27,17 @@ const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// The slices of all Services that have none by hand. Their names contain a colon, which no
 /// object's name may, and depend on the Service and the ports alone, so that a slice keeps its
 /// name while its endpoints change.
-pub(super) fn slices(objects: &Objects) -> Vec<EndpointSlice> {
+pub(super) fn slices(objects: &Objects<'_>) -> Vec<EndpointSlice> {
     let by_hand = services_with_slices(objects);
     let pods = selector::PodIndex::new(&objects.pods);
     let mut slices = Vec::new();
-    for (name, endpoints) in &objects.endpoints {
-        if !by_hand.contains(name) {
+    for (&name, endpoints) in &objects.endpoints {
+        if !by_hand.contains(&name) {
             slices.extend(mirror::slices(name, endpoints));
         }
     }
-    for (name, service) in &objects.services {
-        if !by_hand.contains(name) && !objects.endpoints.contains_key(name) {
+    for (&name, service) in &objects.services {
+        if !by_hand.contains(&name) && !objects.endpoints.contains_key(&name) {
             slices.extend(selector::slices(name, service, &pods));
         }
     }
@@ -45,13 +45,13 @@ pub(super) fn slices(objects: &Objects) -> Vec<EndpointSlice> {
 }
 
 /// The Services that slices given by hand belong to.
-fn services_with_slices(objects: &Objects) -> BTreeSet<Name> {
+fn services_with_slices<'a>(objects: &Objects<'a>) -> BTreeSet<Name<'a>> {
     objects
         .slices
         .iter()
-        .filter_map(|((namespace, _), slice)| {
+        .filter_map(|(&(namespace, _), &slice)| {
             let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-            Some((namespace.clone(), service.clone()))
+            Some((namespace, service.as_str()))
         })
         .collect()
 }
@@ -65,19 +65,23 @@ struct Port {
 }
 
 /// A slice of IPv4 endpoints. `origin` says in its name what it was made from.
-fn slice(service: &Name, origin: &str, ports: &[Port], endpoints: Vec<Endpoint>) -> EndpointSlice {
-    let (namespace, service) = service;
+fn slice(
+    (namespace, service): Name<'_>,
+    origin: &str,
+    ports: &[Port],
+    endpoints: Vec<Endpoint>,
+) -> EndpointSlice {
     let suffix: Vec<_> = ports
         .iter()
         .map(|Port { name, number, protocol }| format!("{name}={number}/{protocol}"))
         .collect();
-    let labels = BTreeMap::from([(SERVICE_LABEL.to_owned(), service.clone())]);
+    let labels = BTreeMap::from([(SERVICE_LABEL.to_owned(), service.to_owned())]);
     EndpointSlice {
         address_type: "IPv4".to_owned(),
         endpoints: Some(endpoints),
         metadata: ObjectMeta {
             name: Some(format!("{service}:{origin}:{}", suffix.join(","))),
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace.to_owned()),
             labels: Some(labels),
             ..ObjectMeta::default()
         },

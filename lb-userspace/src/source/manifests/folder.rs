@@ -79,7 +79,7 @@ impl Folder {
     }
 
     /// What each file describes, in the order of the files' names.
-    pub(super) fn manifests(&self) -> impl Iterator<Item = (&Path, &[Manifest])> {
+    pub(super) fn manifests(&self) -> impl Iterator<Item = (&Path, &[Manifest])> + Clone {
         self.files.iter().map(|(path, file)| (path.as_path(), file.manifests.as_slice()))
     }
 }

@@ -90,7 +90,7 @@ impl Source {
         let (objects, duplicates) = Objects::merge(self.folder.manifests());
         duplicates.iter().filter(|new| !self.duplicates.contains(new)).cloned().for_each(report);
         self.duplicates = duplicates;
-        let now = desired(objects);
+        let now = desired(&objects);
         // A Service comes after its slices and goes before them, so that it is never there
         // without the endpoints that it is to have.
         for (key, object) in now.iter().rev() {
@@ -107,27 +107,26 @@ impl Source {
 }
 
 /// Everything that a receiver of events is to know.
-fn desired(objects: Objects) -> BTreeMap<ObjectKey, Told> {
-    let made = controller::slices(&objects).into_iter().map(|slice| {
-        let name = name_of(&slice.metadata);
-        (key(Kind::EndpointSlice, name), Told::EndpointSlice(Arc::new(slice)))
+fn desired(objects: &Objects<'_>) -> BTreeMap<ObjectKey, Told> {
+    let made = controller::slices(objects).into_iter().map(|slice| {
+        let key = key(Kind::EndpointSlice, name_of(&slice.metadata));
+        (key, Told::EndpointSlice(Arc::new(slice)))
     });
     let mut now: BTreeMap<_, _> = made.collect();
-    let Objects { services, slices, nodes, .. } = objects;
-    now.extend(
-        services.into_iter().map(|(name, it)| (key(Kind::Service, name), Told::Service(it))),
-    );
-    now.extend(
-        slices
-            .into_iter()
-            .map(|(name, it)| (key(Kind::EndpointSlice, name), Told::EndpointSlice(it))),
-    );
-    now.extend(nodes.into_iter().map(|(name, it)| (key(Kind::Node, name), Told::Node(it))));
+    for (&name, &object) in &objects.services {
+        now.insert(key(Kind::Service, name), Told::Service(object.clone()));
+    }
+    for (&name, &object) in &objects.slices {
+        now.insert(key(Kind::EndpointSlice, name), Told::EndpointSlice(object.clone()));
+    }
+    for (&name, &object) in &objects.nodes {
+        now.insert(key(Kind::Node, name), Told::Node(object.clone()));
+    }
     now
 }
 
-fn key(kind: Kind, (namespace, name): Name) -> ObjectKey {
-    ObjectKey { kind, namespace, name }
+fn key(kind: Kind, (namespace, name): Name<'_>) -> ObjectKey {
+    ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 impl Told {

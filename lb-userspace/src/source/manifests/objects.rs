@@ -2,7 +2,11 @@
 //!
 //! This module must never know how a file is written, nor what a Service means.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+    sync::Arc,
+};
 
 use k8s_openapi::{
     api::{
@@ -25,53 +29,66 @@ pub(super) enum Manifest {
 }
 
 /// Namespace and name. The namespace of a Node is empty.
-pub(super) type Name = (String, String);
+pub(super) type Name<'a> = (&'a str, &'a str);
 
-/// All objects that count, each once.
+/// All objects that count, each once, borrowed from their files: this is put together at every
+/// change.
 #[derive(Debug, Default)]
-pub(super) struct Objects {
-    pub(super) services: BTreeMap<Name, Arc<Service>>,
-    pub(super) slices: BTreeMap<Name, Arc<EndpointSlice>>,
-    pub(super) endpoints: BTreeMap<Name, Arc<Endpoints>>,
-    pub(super) pods: BTreeMap<Name, Arc<Pod>>,
-    pub(super) nodes: BTreeMap<Name, Arc<Node>>,
+pub(super) struct Objects<'a> {
+    pub(super) services: BTreeMap<Name<'a>, &'a Arc<Service>>,
+    pub(super) slices: BTreeMap<Name<'a>, &'a Arc<EndpointSlice>>,
+    pub(super) endpoints: BTreeMap<Name<'a>, &'a Arc<Endpoints>>,
+    pub(super) pods: BTreeMap<Name<'a>, &'a Arc<Pod>>,
+    pub(super) nodes: BTreeMap<Name<'a>, &'a Arc<Node>>,
 }
 
-impl Objects {
+impl<'a> Objects<'a> {
     /// Brings the objects of all files together. Where two describe the same object, the first one
     /// in the order of `files` counts, and a report names both.
-    pub(super) fn merge<'a>(
-        files: impl IntoIterator<Item = (&'a Path, &'a [Manifest])>,
+    pub(super) fn merge(
+        files: impl Iterator<Item = (&'a Path, &'a [Manifest])> + Clone,
     ) -> (Self, Vec<Report>) {
         let mut objects = Self::default();
         let mut reports = Vec::new();
-        let mut homes: BTreeMap<_, &Path> = BTreeMap::new();
-        for (file, manifests) in files {
+        for (file, manifests) in files.clone() {
             for manifest in manifests {
-                let (kind, name) = (manifest.kind(), manifest.name());
-                if let Some(used) = homes.get(&(kind, name.clone())) {
-                    reports.push(Report::Duplicate {
-                        object: manifest.display_name(),
-                        used: used.to_path_buf(),
-                        ignored: file.to_path_buf(),
-                    });
+                if objects.insert(manifest) {
                     continue;
                 }
-                homes.insert((kind, name.clone()), file);
-                objects.insert(name, manifest.clone());
+                let id = (manifest.kind(), manifest.name());
+                let first = files.clone().find(|(_, manifests)| {
+                    manifests.iter().any(|other| (other.kind(), other.name()) == id)
+                });
+                reports.push(Report::Duplicate {
+                    object: manifest.display_name(),
+                    used: first.map_or(file, |(first, _)| first).to_path_buf(),
+                    ignored: file.to_path_buf(),
+                });
             }
         }
         (objects, reports)
     }
 
-    fn insert(&mut self, name: Name, manifest: Manifest) {
+    /// Adds an object, unless there is one of its name already.
+    fn insert(&mut self, manifest: &'a Manifest) -> bool {
+        let name = manifest.name();
         match manifest {
-            Manifest::Service(object) => drop(self.services.insert(name, object)),
-            Manifest::EndpointSlice(object) => drop(self.slices.insert(name, object)),
-            Manifest::Endpoints(object) => drop(self.endpoints.insert(name, object)),
-            Manifest::Pod(object) => drop(self.pods.insert(name, object)),
-            Manifest::Node(object) => drop(self.nodes.insert(name, object)),
+            Manifest::Service(object) => add(&mut self.services, name, object),
+            Manifest::EndpointSlice(object) => add(&mut self.slices, name, object),
+            Manifest::Endpoints(object) => add(&mut self.endpoints, name, object),
+            Manifest::Pod(object) => add(&mut self.pods, name, object),
+            Manifest::Node(object) => add(&mut self.nodes, name, object),
         }
+    }
+}
+
+fn add<'a, T>(objects: &mut BTreeMap<Name<'a>, &'a T>, name: Name<'a>, object: &'a T) -> bool {
+    match objects.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(object);
+            true
+        }
+        Entry::Occupied(_) => false,
     }
 }
 
@@ -89,12 +106,12 @@ impl Manifest {
     /// For people: kind, namespace and name.
     pub(super) fn display_name(&self) -> String {
         match (self.kind(), self.name()) {
-            (kind, (namespace, name)) if namespace.is_empty() => format!("{kind} {name}"),
+            (kind, ("", name)) => format!("{kind} {name}"),
             (kind, (namespace, name)) => format!("{kind} {namespace}/{name}"),
         }
     }
 
-    fn name(&self) -> Name {
+    fn name(&self) -> Name<'_> {
         name_of(match self {
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
@@ -105,6 +122,9 @@ impl Manifest {
     }
 }
 
-pub(super) fn name_of(metadata: &ObjectMeta) -> Name {
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+pub(super) fn name_of(metadata: &ObjectMeta) -> Name<'_> {
+    (
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
 }

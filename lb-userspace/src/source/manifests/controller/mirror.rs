@@ -16,7 +16,7 @@ use crate::source::manifests::objects::Name;
 const SKIP_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 /// The slices of one `Endpoints` object, one for each different list of ports.
-pub(super) fn slices(name: &Name, endpoints: &Endpoints) -> Vec<EndpointSlice> {
+pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints) -> Vec<EndpointSlice> {
     let labels = endpoints.metadata.labels.as_ref();
     let skipped = labels.is_some_and(|labels| {
         labels.contains_key(HEADLESS_LABEL)

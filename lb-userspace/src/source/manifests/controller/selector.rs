@@ -2,10 +2,7 @@
 //!
 //! This module must never look at slices or Endpoints given by hand.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -15,21 +12,23 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
+use rustc_hash::FxHashMap;
+
 use super::{Port, is_ipv4, protocol, publishes_not_ready, slice};
 use crate::source::manifests::objects::Name;
 
 /// Pods by namespace, label and value, so that a Service costs what it selects and not what the
 /// namespace holds.
 pub(super) struct PodIndex<'a> {
-    by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>,
+    by_label: FxHashMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>,
 }
 
 impl<'a> PodIndex<'a> {
-    pub(super) fn new(pods: &'a BTreeMap<Name, Arc<Pod>>) -> Self {
-        let mut by_label: HashMap<_, Vec<&Pod>> = HashMap::new();
-        for ((namespace, _), pod) in pods {
+    pub(super) fn new(pods: &BTreeMap<Name<'a>, &'a Arc<Pod>>) -> Self {
+        let mut by_label: FxHashMap<_, Vec<&Pod>> = FxHashMap::default();
+        for (&(namespace, _), &pod) in pods {
             for (label, value) in pod.metadata.labels.iter().flatten() {
-                by_label.entry((&**namespace, &**label, &**value)).or_default().push(pod);
+                by_label.entry((namespace, &**label, &**value)).or_default().push(pod);
             }
         }
         Self { by_label }
@@ -57,7 +56,7 @@ impl<'a> PodIndex<'a> {
 /// The slices of a Service's Pods, one for each different list of ports: a named `targetPort` may
 /// be another number in another Pod.
 pub(super) fn slices<'a>(
-    name: &'a Name,
+    name: Name<'a>,
     service: &'a Service,
     pods: &'a PodIndex<'a>,
 ) -> Vec<EndpointSlice> {
@@ -65,7 +64,7 @@ pub(super) fn slices<'a>(
     let Some(selector) = &spec.selector else { return Vec::new() };
     let service_ports = spec.ports.as_deref().unwrap_or_default();
     let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
-    for pod in pods.matching(&name.0, selector) {
+    for pod in pods.matching(name.0, selector) {
         let Some(endpoint) = endpoint(pod, publishes_not_ready(service)) else { continue };
         let mut ports: Vec<_> =
             service_ports.iter().filter_map(|port| resolve(port, pod)).collect();

@@ -6,7 +6,7 @@ use super::{super::parse::parse, *};
 fn made(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
     let text: Vec<_> = objects.into_iter().map(|object| object.to_string()).collect();
     let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-    let (objects, reports) = Objects::merge([("test.yaml".as_ref(), &manifests[..])]);
+    let (objects, reports) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
     assert!(reports.is_empty(), "{reports:?}");
     slices(&objects).iter().map(display).collect()
 }
@@ -260,7 +260,7 @@ fn a_slice_keeps_its_name_while_endpoints_change() {
             .map(ToString::to_string)
             .collect();
         let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-        let (objects, _) = Objects::merge([("test.yaml".as_ref(), &manifests[..])]);
+        let (objects, _) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
         slices(&objects).into_iter().map(|slice| slice.metadata.name).collect::<Vec<_>>()
     };
     let one = names(&[pod("a", "10.0.0.1", json!({}))]);
