@@ -31,6 +31,10 @@ enum Command {
     Guard(guard::Arguments),
 }
 
+/// The agent's: benches measure its code in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),

@@ -7,22 +7,27 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use lab::{latency::Latency, objects, plane::Plane};
+use lb_common::FrontendKey4;
 use lb_userspace::{
     agent::Core,
-    publish::{Grace, Sizes, Store},
+    model::{Frontend, FrontendChange},
+    publish::{Grace, Publisher, Sizes, Store},
     source::Event,
 };
 use serde::Serialize;
 
 use super::progress;
 use crate::confined;
+
+/// Where every endpoint listens.
+const PORT: u16 = 8080;
 
 /// From typed objects in memory to published: a whole cluster, then one endpoint at a time.
 #[derive(Debug, clap::Args)]
@@ -68,10 +73,15 @@ struct Summary {
     change_max_ns: u64,
     /// Times that a change waited for a grace period, at the chosen rate.
     change_waits: u64,
-    /// Changes per second as fast as the agent can, limbo included.
+    /// Changes per second as fast as model and publisher can.
     changes_per_second: f64,
-    /// How much of those changes had to wait for a grace period.
-    flat_out_waits: u64,
+    /// Times that one of those waited.
+    changes_per_second_waits: u64,
+    /// Sets per second as fast as the publisher alone can. With waits: the rate at which the limbo
+    /// holds all the room there is, and publishing waits for grace periods.
+    publishes_per_second: f64,
+    /// Times that one of those waited.
+    publishes_per_second_waits: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -104,6 +114,8 @@ fn measure(arguments: &Arguments) -> Result<Summary> {
     let at_rate = core.publisher().stats();
     let changes_per_second = change_flat_out(&mut core, arguments)?;
     let flat_out = core.publisher().stats();
+    let publishes_per_second = publish_flat_out(core.publisher(), arguments)?;
+    let published = core.publisher().stats();
     Ok(Summary {
         services: arguments.services,
         backends: backends.into(),
@@ -118,7 +130,9 @@ fn measure(arguments: &Arguments) -> Result<Summary> {
         change_max_ns: latency.quantile_ns(1.0),
         change_waits: at_rate.waits - before.waits,
         changes_per_second,
-        flat_out_waits: flat_out.waits - at_rate.waits,
+        changes_per_second_waits: flat_out.waits - at_rate.waits,
+        publishes_per_second,
+        publishes_per_second_waits: published.waits - flat_out.waits,
     })
 }
 
@@ -187,31 +201,63 @@ fn change_flat_out<S: Store, G: Grace>(
     Ok(f64::from(arguments.changes) / took.as_secs_f64())
 }
 
+/// Sets with one backend changed, straight to the publisher. Returns sets per second.
+fn publish_flat_out<S: Store, G: Grace>(
+    publisher: &mut Publisher<S, G>,
+    arguments: &Arguments,
+) -> Result<f64> {
+    let mut took = Duration::ZERO;
+    let count = arguments.changes * 5;
+    for number in 0..count {
+        let (service, round) = (scattered(number, arguments), 64 + number / arguments.services);
+        let mut backends: Vec<SocketAddrV4> = addresses(service, arguments.endpoints, round)
+            .map(|address| SocketAddrV4::new(address, PORT))
+            .collect();
+        backends.sort_unstable();
+        let key = FrontendKey4::new(vip(service).octets(), 80, 6);
+        let state = Some(Frontend { name: name(service).into(), backends });
+        let start = Instant::now();
+        let failures = publisher.apply([FrontendChange { key, state }])?;
+        took += start.elapsed();
+        ensure!(failures.is_empty(), "not published: {}", failures[0].source);
+    }
+    Ok(f64::from(count) / took.as_secs_f64())
+}
+
 /// The slice of some Service with one endpoint that it did not have before.
 fn changed(number: u32, arguments: &Arguments) -> Event {
-    // A stride that meets every Service before it meets one again.
-    let service = (u64::from(number) * 7_919 % u64::from(arguments.services)) as u32;
-    let round = number / arguments.services + 1;
-    slice(service, arguments.endpoints, round)
+    slice(scattered(number, arguments), arguments.endpoints, number / arguments.services + 1)
+}
+
+/// A Service, by a stride that meets every one before it meets one again.
+fn scattered(number: u32, arguments: &Arguments) -> u32 {
+    (u64::from(number) * 7_919 % u64::from(arguments.services)) as u32
 }
 
 fn service(number: u32) -> Event {
+    objects::service(&name(number), vip(number), 80)
+}
+
+fn vip(number: u32) -> Ipv4Addr {
     let [_, high, middle, low] = number.to_be_bytes();
-    objects::service(&name(number), [10, 96 + high, middle, low].into(), 80)
+    Ipv4Addr::new(10, 96 + high, middle, low)
 }
 
 fn name(number: u32) -> String {
     format!("service-{number}")
 }
 
-/// The endpoints of a Service. Each round but 0 has another one in the first one's place.
 fn slice(service: u32, endpoints: u32, round: u32) -> Event {
-    let address = |number: u32| {
+    objects::slice(&name(service), addresses(service, endpoints, round), PORT)
+}
+
+/// The endpoints of a Service. Each round but 0 has another one in the first one's place.
+fn addresses(service: u32, endpoints: u32, round: u32) -> impl Iterator<Item = Ipv4Addr> {
+    (0..endpoints).map(move |number| {
         let [_, a, b, c] = (service * endpoints + number).to_be_bytes();
-        let network = if number == 0 { (round % 64) as u8 } else { 0 };
-        Ipv4Addr::new(10, a + 64 * u8::from(network > 0) + network, b, c)
-    };
-    objects::slice(&name(service), (0..endpoints).map(address), 8080)
+        let network = if number == 0 && round > 0 { 64 + (round % 64) as u8 } else { 0 };
+        Ipv4Addr::new(10, a + network, b, c)
+    })
 }
 
 /// Resident memory of this process in bytes: anonymous, and all of it.
