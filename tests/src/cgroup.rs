@@ -36,7 +36,7 @@ impl Cgroup {
     /// Without a cgroup v2 hierarchy, or without the right to write to it.
     pub(crate) fn create(name: &str) -> Result<Self> {
         let parent = own()?;
-        owned::sweep(&parent, |path| fs::remove_dir(path))
+        owned::sweep(&parent, remove_tree)
             .with_context(|| format!("cannot list the cgroup {}", parent.display()))?;
         let path = parent.join(name);
         fs::create_dir(&path)
@@ -64,7 +64,7 @@ impl Cgroup {
             }
             self.kill_all().with_context(|| format!("cannot empty {}", self.path.display()))?;
             ensure!(self.wait_until_empty()?, "processes in {} do not end", self.path.display());
-            match fs::remove_dir(&self.path) {
+            match remove_tree(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
                 other => {
                     return other.with_context(|| format!("cannot remove {}", self.path.display()));
@@ -81,10 +81,12 @@ impl Cgroup {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        for pid in fs::read_to_string(self.path.join("cgroup.procs"))?.lines() {
-            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-                // It may have ended by itself since it was listed.
-                let _ = kill_process(pid, Signal::KILL);
+        for cgroup in tree(&self.path)? {
+            for pid in fs::read_to_string(cgroup.join("cgroup.procs"))?.lines() {
+                if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                    // It may have ended by itself since it was listed.
+                    let _ = kill_process(pid, Signal::KILL);
+                }
             }
         }
         Ok(())
@@ -121,6 +123,24 @@ impl Drop for Cgroup {
             eprintln!("a cgroup is left behind: {error:#}");
         }
     }
+}
+
+/// The cgroup at `path` and those that were made inside of it, the innermost first.
+fn tree(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut cgroups = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            cgroups.extend(tree(&entry.path())?);
+        }
+    }
+    cgroups.push(path.to_owned());
+    Ok(cgroups)
+}
+
+/// Removes an empty cgroup and those inside of it.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    tree(path)?.into_iter().try_for_each(fs::remove_dir)
 }
 
 /// Moves the calling process, with all its threads, into the cgroup at `path`. Sockets made from

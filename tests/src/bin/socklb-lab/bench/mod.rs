@@ -4,6 +4,7 @@
 //! assert a time: figures are printed, and judged by whoever reads them.
 
 mod churn;
+mod connect;
 mod sync;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     Churn(churn::Arguments),
+    Connect(connect::Arguments),
     Sync(sync::Arguments),
 }
 
@@ -23,6 +25,7 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         match self {
             Self::Churn(arguments) => churn::run(arguments),
+            Self::Connect(arguments) => connect::run(arguments),
             Self::Sync(arguments) => sync::run(arguments),
         }
     }

@@ -1,0 +1,80 @@
+//! The results of `bench connect`, as a table and as JSON.
+
+use anyhow::{Context, Result};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use serde::Serialize;
+
+use super::case::Case;
+
+/// One case's figures.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    name: &'static str,
+    frontends: u32,
+    p50_ns: u64,
+    p99_ns: u64,
+    ratio_to_direct: f64,
+    /// Zero where there is no program.
+    program_ns: f64,
+}
+
+/// The figures of all cases, of which the first is the direct one.
+pub(super) fn rows(cases: &[Case]) -> Result<Vec<Row>> {
+    let direct = &cases.first().context("there are cases")?.medians;
+    let row = |case: &Case| {
+        let ratios =
+            case.medians.iter().zip(direct).map(|(&own, &direct)| own as f64 / direct as f64);
+        Row {
+            name: case.name,
+            frontends: case.frontends(),
+            p50_ns: case.latency.quantile_ns(0.5),
+            p99_ns: case.latency.quantile_ns(0.99),
+            ratio_to_direct: median(ratios),
+            program_ns: median(case.program_ns.iter().copied()),
+        }
+    };
+    Ok(cases.iter().map(row).collect())
+}
+
+/// The upper one of two in the middle; 0 without values.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// One object on one line.
+pub(super) fn json(rows: &[Row]) -> Result<String> {
+    #[derive(Serialize)]
+    struct Summary<'a> {
+        cases: &'a [Row],
+    }
+    Ok(serde_json::to_string(&Summary { cases: rows })?)
+}
+
+/// A line for each case.
+pub(super) fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header([
+        "case",
+        "frontends",
+        "p50 µs",
+        "p99 µs",
+        "to direct",
+        "program ns",
+    ]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in rows {
+        table.add_row([
+            row.name.to_owned(),
+            row.frontends.to_string(),
+            format!("{:.2}", row.p50_ns as f64 / 1e3),
+            format!("{:.2}", row.p99_ns as f64 / 1e3),
+            format!("{:.3}", row.ratio_to_direct),
+            format!("{:.1}", row.program_ns),
+        ]);
+    }
+    table
+}
