@@ -20,6 +20,9 @@ use crate::{
 /// Quiet time after which the keys of frontends that went away are deleted.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Messages that are folded into one publication at most, so that a flood cannot put it off.
+const FOLDED: usize = 10_000;
+
 /// What reaches the owner.
 #[derive(Debug)]
 pub enum Message {
@@ -64,7 +67,9 @@ impl<S: Store, G: Grace> Owner<S, G> {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(attached),
                 Ok(first) => {
-                    for message in std::iter::once(first).chain(self.messages.try_iter()) {
+                    for message in
+                        std::iter::once(first).chain(self.messages.try_iter()).take(FOLDED)
+                    {
                         match message {
                             Message::Stop(reason) => {
                                 info!(reason, "stopping");

@@ -16,6 +16,8 @@
 //! tests read as a BPF program would, or the interleaving checker's. It must never write to
 //! anything that a reader can still reach, but for the one word.
 
+mod capacity;
+mod listing;
 pub mod memory;
 mod publisher;
 mod reclaim;
@@ -23,5 +25,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use publisher::{Failure, Publisher, Reason, Sizes, Stats};
+pub use capacity::{Failure, Reason, Sizes};
+pub use publisher::{Publisher, Stats};
 pub use store::{Grace, GraceError, Partial, Store, StoreError};

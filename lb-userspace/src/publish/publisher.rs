@@ -1,15 +1,14 @@
 //! The writer of the tables: from wanted frontends to stores in the right order.
 //!
-//! What is published is read back from the store rather than kept twice. Reclaiming is in
-//! [`super::reclaim`].
+//! What is published is read back from the store rather than kept twice. Keys and names are in
+//! `listing`, grace periods in `reclaim`. Nothing here may write where a reader can look.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lb_common::{Backend4, FrontendKey4, FrontendValue, Range};
+use lb_common::{Backend4, FrontendKey4, Range};
 use rustc_hash::FxHashMap;
-use thiserror::Error;
 
-use super::{Grace, GraceError, Partial, Store, StoreError};
+use super::{Failure, Grace, GraceError, Reason, Sizes, Store};
 use crate::{
     model::{Frontend, FrontendChange},
     plan::{
@@ -19,64 +18,6 @@ use crate::{
         slots::Slots,
     },
 };
-
-/// How many entries each table has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Entries of `lb_frontends4`, set by `--max-frontends`.
-    pub frontends: u32,
-    /// Entries of `lb_services` and `lb_names`. A quarter more than the frontends: the slots of
-    /// deleted frontends stay out of use for a grace period.
-    pub services: u32,
-    /// Entries of `lb_backends4`, set by `--max-backends`.
-    pub backends: u32,
-}
-
-impl Sizes {
-    /// The sizes for so many frontends and backends.
-    pub fn new(frontends: u32, backends: u32) -> Self {
-        Self { frontends, services: frontends.saturating_add((frontends / 4).max(16)), backends }
-    }
-}
-
-/// Why a frontend could not be brought to its wanted state. It keeps the state it has.
-#[derive(Debug, Error)]
-pub enum Reason {
-    /// A table has no room.
-    #[error(
-        "{table} is full: {needed} free in a row needed, {longest} there ({free} of {capacity} \
-         free in all); restart with a larger {flag}"
-    )]
-    Full {
-        /// The table's name.
-        table: &'static str,
-        /// The flag that sizes it.
-        flag: &'static str,
-        /// Consecutive entries that were needed.
-        needed: u32,
-        /// The longest run of free entries.
-        longest: u32,
-        /// Free entries.
-        free: u32,
-        /// All entries.
-        capacity: u32,
-    },
-    /// The kernel refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A frontend that could not be brought to its wanted state.
-#[derive(Debug, Error)]
-#[error("{name} ({}:{})", std::net::Ipv4Addr::from(key.address), key.port)]
-pub struct Failure {
-    /// Which frontend.
-    pub key: FrontendKey4,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Why.
-    pub source: Reason,
-}
 
 /// What a publisher has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +55,15 @@ pub(super) enum Retired {
 pub(super) enum Stop {
     Frontend(Reason),
     Agent(GraceError),
+}
+
+/// Whether a change may wait for grace periods to find room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It is new: what the limbo holds is its budget too.
+    Wait,
+    /// It found no room before, and will be tried again without waiting.
+    Pass,
 }
 
 impl From<GraceError> for Stop {
@@ -191,7 +141,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             self.unmet.remove(&key);
             match state {
                 None => self.remove(key),
-                Some(frontend) => failures.extend(self.set_or_keep(key, frontend)?),
+                Some(frontend) => {
+                    failures.extend(self.set_or_keep(key, frontend, Patience::Wait)?);
+                }
             }
         }
         failures.extend(self.list());
@@ -204,8 +156,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         &mut self,
         key: FrontendKey4,
         frontend: Frontend,
+        patience: Patience,
     ) -> Result<Option<Failure>, GraceError> {
-        match self.set(key, &frontend) {
+        match self.set(key, &frontend, patience) {
             Ok(()) => Ok(None),
             Err(Stop::Agent(error)) => Err(error),
             Err(Stop::Frontend(source)) => {
@@ -216,16 +169,21 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         }
     }
 
-    fn set(&mut self, key: FrontendKey4, frontend: &Frontend) -> Result<(), Stop> {
+    fn set(
+        &mut self,
+        key: FrontendKey4,
+        frontend: &Frontend,
+        patience: Patience,
+    ) -> Result<(), Stop> {
         let Some(entry) = self.frontends.get(&key) else {
-            return self.create(key, frontend);
+            return self.create(key, frontend, patience);
         };
         let (old, renamed) = (entry.range, entry.name != frontend.name);
         let standing = self.backends(old);
         match placement::place(&standing, &frontend.backends, &mut self.next_backend_id) {
             None if old != Range::GONE => {}
             placed => {
-                let range = self.write_block(&placed.unwrap_or_default())?;
+                let range = self.write_block(&placed.unwrap_or_default(), patience)?;
                 self.put_range(key, range);
                 if old == Range::GONE {
                     self.stats.frontends += 1;
@@ -238,12 +196,17 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(())
     }
 
-    fn create(&mut self, key: FrontendKey4, frontend: &Frontend) -> Result<(), Stop> {
+    fn create(
+        &mut self,
+        key: FrontendKey4,
+        frontend: &Frontend,
+        patience: Patience,
+    ) -> Result<(), Stop> {
         self.make_room_for_key()?;
         // The block first: it is the more likely one to be refused.
         let placed = placement::place(&[], &frontend.backends, &mut self.next_backend_id);
-        let range = self.write_block(&placed.unwrap_or_default())?;
-        let slot = match self.take_slot() {
+        let range = self.write_block(&placed.unwrap_or_default(), patience)?;
+        let slot = match self.take_slot(patience) {
             Ok(slot) => slot,
             Err(stop) => {
                 if range.count > 0 {
@@ -278,77 +241,12 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         }
     }
 
-    /// Forgets a frontend whose key is not in the table.
-    fn discard(&mut self, key: FrontendKey4) -> Option<Entry> {
-        let entry = self.frontends.remove(&key)?;
-        self.limbo.retire(Retired::Slot(entry.slot));
-        self.retire_block(entry.range);
-        self.forget_names(&[entry.id]);
-        Some(entry)
-    }
-
-    /// Inserts the keys of new frontends, if a deletion does not forbid it for now. One that the
-    /// kernel refuses is taken back.
-    pub(super) fn list(&mut self) -> Vec<Failure> {
-        if self.unlisted.is_empty() || !self.limbo.is_past(self.insert_after) {
-            return Vec::new();
-        }
-        let keys = std::mem::take(&mut self.unlisted);
-        let mut entries = Vec::with_capacity(keys.len());
-        let mut names = Vec::with_capacity(keys.len());
-        for key in &keys {
-            let entry = &mut self.frontends.get_mut(key).expect("unlisted frontends have entries");
-            entry.listed = true;
-            entries.push((*key, FrontendValue { slot: entry.slot, tag: key.tag() }));
-            names.push((entry.id, entry.name.clone()));
-        }
-        // Names first, so that tools never meet a frontend without one.
-        let names: Vec<(u32, &str)> = names.iter().map(|(id, name)| (*id, &**name)).collect();
-        if let Err(error) = self.store.insert_names(&names) {
-            tracing::warn!(error = %error.source.source, "some frontends have no name for tools");
-        }
-        let mut failures = Vec::new();
-        let mut rest = &entries[..];
-        while let Err(Partial { done, source }) = self.store.insert_frontends(rest) {
-            let key = rest[done].0;
-            rest = &rest[done + 1..];
-            failures.push(self.take_back(key, source));
-        }
-        failures
-    }
-
-    /// Undoes a frontend whose key could not be inserted.
-    fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
-        let entry = self.discard(key).expect("only frontends that exist are taken back");
-        self.stats.frontends -= 1;
-        // Nothing reuses the block before a grace period, so it can still be read.
-        let backends = self.backends(entry.range).iter().map(placement::address).collect();
-        let name = entry.name;
-        self.unmet.insert(key, Frontend { name: name.clone(), backends });
-        Failure { key, name, source: source.into() }
-    }
-
-    /// Gives a frontend to another Service port, without a moment in which it is nobody's.
-    fn rename(&mut self, key: FrontendKey4, name: Arc<str>) {
-        let id = self.new_service_id();
-        let entry = self.frontends.get_mut(&key).expect("a frontend that is renamed exists");
-        let (slot, old) = (entry.slot, std::mem::replace(&mut entry.id, id));
-        entry.name = name.clone();
-        if entry.listed
-            && let Err(error) = self.store.insert_names(&[(id, &name)])
-        {
-            tracing::warn!(%name, error = %error.source.source, "a frontend has no name for tools");
-        }
-        self.store.identify(slot, id);
-        self.forget_names(&[old]);
-    }
-
-    fn write_block(&mut self, backends: &[Backend4]) -> Result<Range, Stop> {
+    fn write_block(&mut self, backends: &[Backend4], patience: Patience) -> Result<Range, Stop> {
         if backends.is_empty() {
             return Ok(Range::EMPTY);
         }
         let count = backends.len() as u32;
-        let first = self.take_block(count)?;
+        let first = self.take_block(count, patience)?;
         self.store.write_backends(first, backends);
         Ok(Range { first, count })
     }
@@ -362,11 +260,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.retire_block(old);
     }
 
-    fn backends(&self, range: Range) -> Vec<Backend4> {
+    pub(super) fn backends(&self, range: Range) -> Vec<Backend4> {
         (0..range.count).map(|offset| self.store.backend(range.first + offset)).collect()
     }
 
-    fn new_service_id(&mut self) -> u32 {
+    pub(super) fn new_service_id(&mut self) -> u32 {
         self.next_service_id += 1;
         self.next_service_id - 1
     }

@@ -6,8 +6,8 @@
 use lb_common::{FrontendKey4, Range};
 
 use super::{
-    Failure, Grace, GraceError, Publisher, Store,
-    publisher::{Reason, Retired, Stop},
+    Failure, Grace, GraceError, Publisher, Reason, Store,
+    publisher::{Patience, Retired, Stop},
 };
 
 /// Keys of gone frontends are deleted when no frontend waits to be inserted, or when there are so
@@ -20,10 +20,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// and with `idle` when nothing else is to be done. Returns new failures.
     pub fn maintain(&mut self, idle: bool) -> Result<Vec<Failure>, GraceError> {
         let reclaimed = self.reclaim_if_over()?;
-        let mut failures = self.list();
+        let failures = self.list();
         if reclaimed {
             self.retry()?;
-            failures.extend(self.list());
         }
         if self.unlisted.is_empty() && (idle || self.gone.len() >= PURGE_AT) {
             self.purge();
@@ -72,13 +71,14 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// Takes consecutive entries of `lb_backends4`. Waits for grace periods if that can help.
-    pub(super) fn take_block(&mut self, count: u32) -> Result<u32, Stop> {
+    pub(super) fn take_block(&mut self, count: u32, patience: Patience) -> Result<u32, Stop> {
         loop {
             if let Some(first) = self.blocks.take(count) {
                 return Ok(first);
             }
             let free = self.blocks.free();
-            if self.limbo_backends == 0 || free + self.limbo_backends < count {
+            let hope = self.limbo_backends > 0 && free + self.limbo_backends >= count;
+            if patience == Patience::Pass || !hope {
                 return Err(Stop::Frontend(Reason::Full {
                     table: "lb_backends4",
                     flag: "--max-backends",
@@ -93,13 +93,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// Takes an entry of `lb_services`. Waits for grace periods if that can help.
-    pub(super) fn take_slot(&mut self) -> Result<u32, Stop> {
+    pub(super) fn take_slot(&mut self, patience: Patience) -> Result<u32, Stop> {
         loop {
             if let Some(slot) = self.slots.take() {
                 return Ok(slot);
             }
             self.purge();
-            if self.limbo.is_empty() {
+            if patience == Patience::Pass || self.limbo.is_empty() {
                 return Err(full("lb_services", self.slots.capacity()));
             }
             self.wait()?;
@@ -115,12 +115,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             return Err(full("lb_frontends4", self.max_frontends));
         }
         Ok(())
-    }
-
-    pub(super) fn forget_names(&mut self, ids: &[u32]) {
-        if let Err(error) = self.store.delete_names(ids) {
-            tracing::warn!(error = %error.source.source, "names of deleted frontends stay behind");
-        }
     }
 
     /// Deletes the keys of gone frontends. From here on no key is inserted before a grace period
@@ -158,9 +152,10 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         for key in keys {
             if let Some(frontend) = self.unmet.remove(&key) {
                 // A failure was reported when the state was first wanted.
-                self.set_or_keep(key, frontend)?;
+                self.set_or_keep(key, frontend, Patience::Pass)?;
             }
         }
+        self.list();
         Ok(())
     }
 

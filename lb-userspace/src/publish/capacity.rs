@@ -1,0 +1,66 @@
+//! How much the tables hold, and what is said when that is not enough.
+
+use std::sync::Arc;
+
+use lb_common::FrontendKey4;
+use thiserror::Error;
+
+use super::StoreError;
+
+/// How many entries each table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Entries of `lb_frontends4`, set by `--max-frontends`.
+    pub frontends: u32,
+    /// Entries of `lb_services` and `lb_names`. A quarter more than the frontends: the slots of
+    /// deleted frontends stay out of use for a grace period.
+    pub services: u32,
+    /// Entries of `lb_backends4`, set by `--max-backends`.
+    pub backends: u32,
+}
+
+impl Sizes {
+    /// The sizes for so many frontends and backends.
+    pub fn new(frontends: u32, backends: u32) -> Self {
+        Self { frontends, services: frontends.saturating_add((frontends / 4).max(16)), backends }
+    }
+}
+
+/// Why a frontend could not be brought to its wanted state. It keeps the state it has.
+#[derive(Debug, Error)]
+pub enum Reason {
+    /// A table has no room.
+    #[error(
+        "{table} is full: {needed} free in a row needed, {longest} there ({free} of {capacity} \
+         free in all); restart with a larger {flag}"
+    )]
+    Full {
+        /// The table's name.
+        table: &'static str,
+        /// The flag that sizes it.
+        flag: &'static str,
+        /// Consecutive entries that were needed.
+        needed: u32,
+        /// The longest run of free entries.
+        longest: u32,
+        /// Free entries.
+        free: u32,
+        /// All entries.
+        capacity: u32,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A frontend that could not be brought to its wanted state.
+#[derive(Debug, Error)]
+#[error("{name} ({}:{})", std::net::Ipv4Addr::from(key.address), key.port)]
+pub struct Failure {
+    /// Which frontend.
+    pub key: FrontendKey4,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why.
+    pub source: Reason,
+}
