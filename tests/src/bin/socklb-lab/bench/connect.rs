@@ -42,7 +42,7 @@ const WITH_STATISTICS: u32 = 2;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Rounds
-    #[arg(long, value_name = "N", default_value_t = 150,
+    #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Timed connects per case and round; half as many follow for the program's statistics
