@@ -130,6 +130,20 @@ fn nothing_remains_of_a_body_that_leaves_a_process_and_files() {
 }
 
 #[test]
+fn cgroups_inside_of_the_bodys_own_go_with_it() {
+    let observed = lab::observe(Duration::from_secs(60), |lab| {
+        let inner = lab.cgroup().join("outer/inner");
+        fs::create_dir_all(&inner)?;
+        fs::write(inner.join("cgroup.procs"), "0")?;
+        Command::new("sleep").arg("600").spawn()?;
+        Ok(())
+    });
+    let Some(observed) = observed else { return };
+    assert!(observed.passed, "{}", observed.output);
+    assert!(!observed.ended.cgroup.exists(), "the cgroup is gone");
+}
+
+#[test]
 fn a_body_that_panics_is_reported_and_nothing_remains() {
     let Some(observed) = lab::observe(Duration::from_secs(60), |_| panic!("on purpose")) else {
         return;

@@ -30,21 +30,23 @@ const WITH_STATISTICS: u32 = 2;
 
 /// The latency of connect(), direct and through 10 to 100,000 frontends.
 ///
-/// Rows: "direct", to the Pod without a program on the cgroup; "connect4-tcp", to frontends picked
-/// at random among all; "connect4-hot", to ten frontends among all; "connect4-miss", to the Pod
-/// with the program in force. p50_ns and p99_ns: connect() alone, over all rounds.
-/// ratio_to_direct: the median over the rounds of a case's median in a round divided by direct's in
-/// the same round. program_ns: one run of the program by the kernel's statistics, which include
-/// part of their own clock reads; the median over the rounds.
+/// "direct" goes straight to the Pod, without a program on the cgroup; "connect4-tcp" to frontends
+/// picked at random among all, so that the more there are, the fewer entries are in a CPU cache;
+/// "connect4-same" to one frontend among all, again and again; "connect4-miss" straight to the Pod,
+/// with the program in force.
+///
+/// p50_ns and p99_ns are connect()'s alone, over all rounds. ratio_to_direct compares medians
+/// within a round: the median over the rounds. program_ns is one run of the program by the kernel's
+/// statistics, the cost of their own clock included: the mean of a round, the median over the
+/// rounds.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Rounds
-    #[arg(long, value_name = "N", default_value_t = 200,
+    #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Timed connects per case and round; half as many follow for the program's statistics
-    #[arg(long, value_name = "N", default_value_t = 500,
+    #[arg(long, value_name = "N", default_value_t = 400,
           value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     connects: u32,
     /// Print one JSON object on standard output

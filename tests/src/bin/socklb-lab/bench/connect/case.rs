@@ -21,8 +21,6 @@ use super::IDENTITY;
 /// The first address of the Service network that kubeadm sets up.
 const FIRST_VIP: u32 = u32::from_be_bytes([10, 96, 0, 0]);
 const VIP_PORT: u16 = 80;
-/// The frontends that hot connects go to.
-const HOT: u32 = 10;
 /// Connects at the start of a batch that only bring caches into the batch's own state.
 const WARM_UP: u32 = 20;
 
@@ -31,8 +29,10 @@ const WARM_UP: u32 = 20;
 enum Target {
     /// Straight to the Pod.
     Pod,
-    /// To so many frontends, spread evenly over all, at random.
-    Frontends(u32),
+    /// To any frontend, each with the same chance.
+    Any,
+    /// To the same frontend each time.
+    Same,
 }
 
 /// A cgroup, with a program on it and this many frontends in its tables, or without.
@@ -72,13 +72,14 @@ pub(super) fn all(lab: &Lab, pod: SocketAddrV4) -> Result<Vec<Case>> {
         program_ns: Vec::new(),
         disturbed: false,
     };
-    let any = |site: &Rc<Site>| row("connect4-tcp", site, Target::Frontends(site.frontends));
     Ok(vec![
         row("direct", &none, Target::Pod),
-        any(&few),
-        any(&many),
-        any(&most),
-        row("connect4-hot", &most, Target::Frontends(HOT)),
+        row("connect4-tcp", &few, Target::Any),
+        row("connect4-tcp", &many, Target::Any),
+        row("connect4-tcp", &most, Target::Any),
+        row("connect4-same", &few, Target::Same),
+        row("connect4-same", &many, Target::Same),
+        row("connect4-same", &most, Target::Same),
         row("connect4-miss", &few, Target::Pod),
         row("connect4-miss", &most, Target::Pod),
     ])
@@ -154,7 +155,8 @@ impl Case {
         for _ in 0..connects {
             let to = match self.target {
                 Target::Pod => self.pod,
-                Target::Frontends(used) => vip(rng.u32(..used) * (self.site.frontends / used)),
+                Target::Any => vip(rng.u32(..self.site.frontends)),
+                Target::Same => vip(self.site.frontends / 2),
             };
             let connection = client::connect(to, client::TIMEOUT)
                 .with_context(|| format!("{}: cannot connect to {to}", self.name))?;
