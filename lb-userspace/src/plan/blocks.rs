@@ -40,7 +40,7 @@ impl Blocks {
         Some(start)
     }
 
-    /// Gives back what [`Self::take`] returned, with the same length.
+    /// Gives back what [`Self::take`] returned, whole or in parts.
     pub fn give(&mut self, start: u32, len: u32) {
         debug_assert!(len > 0 && start + len <= self.capacity);
         let (mut start, mut len) = (start, len);

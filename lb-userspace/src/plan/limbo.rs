@@ -67,11 +67,6 @@ impl<T> Limbo<T> {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
-
-    /// How many things wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
 }
 
 #[cfg(test)]

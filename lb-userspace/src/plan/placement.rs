@@ -4,7 +4,7 @@
 //! a backend by position (session affinity does, as a hint) finds it there again. Must never give
 //! one id to two backends.
 
-use std::net::SocketAddrV4;
+use std::{net::SocketAddrV4, ops::Range};
 
 use lb_common::Backend4;
 
@@ -34,12 +34,37 @@ pub fn place(
         return None;
     }
     let fresh = wanted.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(address, _)| {
-        let id = *next_id;
-        *next_id += 1;
+        let id = take_id(next_id);
         Backend4 { address: address.ip().octets(), port: address.port(), flags: 0, id, reserved: 0 }
     });
     let mut fill = displaced.into_iter().chain(fresh);
     Some(places.into_iter().filter_map(|place| place.or_else(|| fill.next())).collect())
+}
+
+/// The longest run of consecutive backends that are all `wanted`, which is sorted; the first of
+/// several. Empty if none is wanted.
+pub fn longest_run(backends: &[Backend4], wanted: &[SocketAddrV4]) -> Range<usize> {
+    let mut longest = 0..0;
+    let mut start = 0;
+    for (position, backend) in backends.iter().enumerate() {
+        if wanted.binary_search(&address(backend)).is_err() {
+            start = position + 1;
+        } else if position + 1 - start > longest.len() {
+            longest = start..position + 1;
+        }
+    }
+    longest
+}
+
+/// Takes the next id.
+///
+/// # Panics
+///
+/// After 2³² ids: they are never reused within a generation of tables, and a restart makes another.
+pub fn take_id(next: &mut u32) -> u32 {
+    let id = *next;
+    *next = id.checked_add(1).expect("2³² ids are used up: the agent has to be restarted");
+    id
 }
 
 /// The address and port of a backend.
@@ -68,6 +93,14 @@ mod tests {
         assert_eq!(new, [old[0], old[3], old[2]]);
         assert_eq!(place(&new, &set([1, 3, 4]), &mut next_id), None);
         assert_eq!(next_id, 5);
+    }
+
+    #[test]
+    fn the_longest_run_of_what_is_wanted() {
+        let old = place(&[], &set(1..=6), &mut 1).unwrap();
+        assert_eq!(longest_run(&old, &set([1, 3, 4, 6])), 2..4);
+        assert_eq!(longest_run(&old, &set(1..=6)), 0..6);
+        assert!(longest_run(&old, &set([9])).is_empty());
     }
 
     proptest! {

@@ -35,11 +35,6 @@ impl Slots {
         self.returned.push(slot);
     }
 
-    /// Free slots.
-    pub fn free(&self) -> u32 {
-        self.capacity - self.untouched + self.returned.len() as u32
-    }
-
     /// Entries of the table.
     pub fn capacity(&self) -> u32 {
         self.capacity
@@ -54,8 +49,8 @@ mod tests {
     fn every_slot_once() {
         let mut slots = Slots::new(3);
         assert_eq!([slots.take(), slots.take(), slots.take()], [Some(0), Some(1), Some(2)]);
-        assert_eq!((slots.take(), slots.free()), (None, 0));
+        assert_eq!(slots.take(), None);
         slots.give(1);
-        assert_eq!((slots.free(), slots.take(), slots.take()), (1, Some(1), None));
+        assert_eq!((slots.take(), slots.take()), (Some(1), None));
     }
 }

@@ -23,7 +23,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let mut entries = Vec::with_capacity(keys.len());
         let mut names = Vec::with_capacity(keys.len());
         for key in &keys {
-            let entry = &mut self.frontends.get_mut(key).expect("unlisted frontends have entries");
+            let entry = self.frontends.get_mut(key).expect("unlisted frontends have entries");
             entry.listed = true;
             entries.push((*key, FrontendValue { slot: entry.slot, tag: key.tag() }));
             names.push((entry.id, entry.name.clone()));
@@ -43,14 +43,14 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         failures
     }
 
-    /// Undoes a frontend whose key could not be inserted.
+    /// Undoes a frontend whose key could not be inserted. It is tried again when idle.
     fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
         let entry = self.discard(key).expect("only frontends that exist are taken back");
         self.stats.frontends -= 1;
         // Nothing reuses the block before a grace period, so it can still be read.
         let backends = self.backends(entry.range).iter().map(placement::address).collect();
         let name = entry.name;
-        self.unmet.insert(key, Frontend { name: name.clone(), backends });
+        self.refused.insert(key, Frontend { name: name.clone(), backends });
         Failure { key, name, source: source.into() }
     }
 

@@ -1,4 +1,4 @@
-//! The tables on plain memory: what tests and tools use in place of the kernel's maps.
+//! The tables on plain memory: what tests use in place of the kernel's maps.
 //!
 //! [`Memory`] is a [`Store`] for the publisher and [`Tables`] for the selection, so the whole way
 //! from an object to a chosen backend runs without root. It must never be more forgiving than the
@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::BTreeMap, io};
 
 use lb_common::{Backend4, FrontendKey4, FrontendValue, Range, Tables};
 
-use super::{Grace, GraceError, Partial, Sizes, Store, StoreError};
+use super::{Partial, Sizes, Store, StoreError};
 
 /// Tables on plain memory.
 #[derive(Debug)]
@@ -125,24 +125,6 @@ impl Store for Memory {
         for id in ids {
             self.names.remove(id);
         }
-        Ok(())
-    }
-}
-
-/// Grace periods for tables that nobody reads at the same time: over once they are asked about.
-#[derive(Debug, Default)]
-pub struct NoReaders;
-
-impl Grace for NoReaders {
-    fn start(&mut self) -> Result<(), GraceError> {
-        Ok(())
-    }
-
-    fn is_over(&mut self) -> Result<bool, GraceError> {
-        Ok(true)
-    }
-
-    fn wait(&mut self) -> Result<(), GraceError> {
         Ok(())
     }
 }

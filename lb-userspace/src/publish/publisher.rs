@@ -3,7 +3,7 @@
 //! What is published is read back from the store rather than kept twice. Keys and names are in
 //! `listing`, grace periods in `reclaim`. Nothing here may write where a reader can look.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddrV4, sync::Arc};
 
 use lb_common::{Backend4, FrontendKey4, Range};
 use rustc_hash::FxHashMap;
@@ -91,6 +91,10 @@ pub struct Publisher<S, G> {
     pub(super) insert_after: Period,
     /// Wanted states that found no room.
     pub(super) unmet: BTreeMap<FrontendKey4, Frontend>,
+    /// Room was made since those were last tried.
+    pub(super) retry_due: bool,
+    /// Wanted states whose key the kernel refused: tried again when there is nothing else to do.
+    pub(super) refused: BTreeMap<FrontendKey4, Frontend>,
     next_backend_id: u32,
     next_service_id: u32,
     pub(super) stats: Stats,
@@ -112,6 +116,8 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             gone: Vec::new(),
             insert_after: Period::NONE,
             unmet: BTreeMap::new(),
+            retry_due: false,
+            refused: BTreeMap::new(),
             next_backend_id: 1,
             next_service_id: 1,
             stats: Stats::default(),
@@ -139,6 +145,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let mut failures = Vec::new();
         for FrontendChange { key, state } in changes {
             self.unmet.remove(&key);
+            self.refused.remove(&key);
             match state {
                 None => self.remove(key),
                 Some(frontend) => {
@@ -162,6 +169,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             Ok(()) => Ok(None),
             Err(Stop::Agent(error)) => Err(error),
             Err(Stop::Frontend(source)) => {
+                self.narrow(key, &frontend.backends);
                 let name = frontend.name.clone();
                 self.unmet.insert(key, frontend);
                 Ok(Some(Failure { key, name, source }))
@@ -179,12 +187,17 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             return self.create(key, frontend, patience);
         };
         let (old, renamed) = (entry.range, entry.name != frontend.name);
-        let standing = self.backends(old);
-        match placement::place(&standing, &frontend.backends, &mut self.next_backend_id) {
-            None if old != Range::GONE => {}
+        // Another Service port's backends get ids of their own, also where addresses are the same.
+        let standing = if renamed { Vec::new() } else { self.backends(old) };
+        let mut next_id = self.next_backend_id;
+        match placement::place(&standing, &frontend.backends, &mut next_id) {
+            None if !renamed && old != Range::GONE => {}
             placed => {
                 let range = self.write_block(&placed.unwrap_or_default(), patience)?;
+                // Not before there was room: a change that is tried again must not use ids up.
+                self.next_backend_id = next_id;
                 self.put_range(key, range);
+                self.retire_block(old);
                 if old == Range::GONE {
                     self.stats.frontends += 1;
                 }
@@ -204,7 +217,8 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     ) -> Result<(), Stop> {
         self.make_room_for_key()?;
         // The block first: it is the more likely one to be refused.
-        let placed = placement::place(&[], &frontend.backends, &mut self.next_backend_id);
+        let mut next_id = self.next_backend_id;
+        let placed = placement::place(&[], &frontend.backends, &mut next_id);
         let range = self.write_block(&placed.unwrap_or_default(), patience)?;
         let slot = match self.take_slot(patience) {
             Ok(slot) => slot,
@@ -215,6 +229,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
                 return Err(stop);
             }
         };
+        self.next_backend_id = next_id;
         let id = self.new_service_id();
         self.store.identify(slot, id);
         self.store.publish(slot, range);
@@ -233,7 +248,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         }
         self.stats.frontends -= 1;
         if entry.listed {
+            let old = entry.range;
             self.put_range(key, Range::GONE);
+            self.retire_block(old);
             self.gone.push(key);
         } else {
             self.unlisted.retain(|unlisted| *unlisted != key);
@@ -251,13 +268,30 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(Range { first, count })
     }
 
-    /// Puts a range in force in place of the one that the frontend has.
+    /// Takes out of force what a frontend has but should not, when there is no room for what it
+    /// should have: it keeps the longest run of its backends that are still wanted, where it
+    /// stands. A backend that is gone must not be connected to, however full the table is.
+    fn narrow(&mut self, key: FrontendKey4, wanted: &[SocketAddrV4]) {
+        let Some(entry) = self.frontends.get(&key) else { return };
+        let old = entry.range;
+        let kept = placement::longest_run(&self.backends(old), wanted);
+        let (before, count) = (kept.start as u32, kept.len() as u32);
+        if count == old.count {
+            return;
+        }
+        let first = old.first + before;
+        let after = Range { first: first + count, count: old.count - before - count };
+        self.put_range(key, if count > 0 { Range { first, count } } else { Range::EMPTY });
+        self.retire_block(Range { first: old.first, count: before });
+        self.retire_block(after);
+    }
+
+    /// Puts a range in force. What of the old one is not in the new one is to be retired after.
     fn put_range(&mut self, key: FrontendKey4, range: Range) {
         let entry = self.frontends.get_mut(&key).expect("a frontend that changes exists");
-        let old = std::mem::replace(&mut entry.range, range);
+        entry.range = range;
         self.store.publish(entry.slot, range);
         self.stats.publishes += 1;
-        self.retire_block(old);
     }
 
     pub(super) fn backends(&self, range: Range) -> Vec<Backend4> {
@@ -265,7 +299,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     pub(super) fn new_service_id(&mut self) -> u32 {
-        self.next_service_id += 1;
-        self.next_service_id - 1
+        placement::take_id(&mut self.next_service_id)
     }
 }

@@ -19,9 +19,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// waited for it, and tries again what found no room. To be called when a grace period ends,
     /// and with `idle` when nothing else is to be done. Returns new failures.
     pub fn maintain(&mut self, idle: bool) -> Result<Vec<Failure>, GraceError> {
-        let reclaimed = self.reclaim_if_over()?;
+        self.reclaim_if_over()?;
         let failures = self.list();
-        if reclaimed {
+        if idle {
+            self.retry_due |= !self.refused.is_empty();
+            self.unmet.append(&mut self.refused);
+        }
+        if std::mem::take(&mut self.retry_due) {
             self.retry()?;
         }
         if self.unlisted.is_empty() && (idle || self.gone.len() >= PURGE_AT) {
@@ -42,9 +46,10 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(failures)
     }
 
-    /// Whether something waits for a grace period or for [`Self::maintain`] when idle.
+    /// Whether nothing waits for a grace period or for [`Self::maintain`].
     pub fn is_settled(&self) -> bool {
-        self.limbo.is_empty() && self.gone.is_empty() && self.unlisted.is_empty()
+        let nothing_waits = self.gone.is_empty() && self.unlisted.is_empty();
+        nothing_waits && self.limbo.is_empty() && self.refused.is_empty() && !self.retry_due
     }
 
     pub(super) fn start_grace_if_needed(&mut self) -> Result<(), GraceError> {
@@ -55,12 +60,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(())
     }
 
-    pub(super) fn reclaim_if_over(&mut self) -> Result<bool, GraceError> {
-        let over = self.limbo.under_way() && self.grace.is_over()?;
-        if over {
+    pub(super) fn reclaim_if_over(&mut self) -> Result<(), GraceError> {
+        if self.limbo.under_way() && self.grace.is_over()? {
             self.reclaim();
         }
-        Ok(over)
+        Ok(())
     }
 
     pub(super) fn retire_block(&mut self, range: Range) {
@@ -174,6 +178,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     fn reclaim(&mut self) {
         self.stats.grace_periods += 1;
+        self.retry_due = !self.unmet.is_empty();
         for retired in self.limbo.finish() {
             match retired {
                 Retired::Slot(slot) => self.slots.give(slot),
