@@ -8,13 +8,39 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "socklb", version, max_term_width = 100)]
 pub struct Cli {
-    /// What is logged to standard error: error, warn, info, debug or trace, also per module
-    /// (tracing's filter syntax)
-    #[arg(long, global = true, env = "SOCKLB_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    /// Least severe messages that are logged to standard error
+    #[arg(long, global = true, env = "SOCKLB_LOG", value_enum, default_value_t = Level::Info)]
+    pub log: Level,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// What went wrong
+    Error,
+    /// And what was left out, and why
+    Warn,
+    /// And what an operator wants to know
+    Info,
+    /// And each publication
+    Debug,
+    /// And each event
+    Trace,
+}
+
+impl From<Level> for tracing::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
 }
 
 /// The verbs.

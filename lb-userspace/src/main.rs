@@ -8,7 +8,6 @@ use lb_userspace::{
     cli::{Cli, Command},
     commands,
 };
-use tracing_subscriber::EnvFilter;
 
 /// An agent allocates and frees a slice's worth of objects at each event; glibc's allocator then
 /// spends more time searching its free lists than the agent does publishing.
@@ -17,16 +16,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = match EnvFilter::try_new(&cli.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("socklb: --log {}: {error}", cli.log);
-            return ExitCode::from(2);
-        }
-    };
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    log.with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::from(cli.log))
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let result = match cli.command {
         Command::Run(options) => commands::run::run(options),
         Command::Services(options) => commands::services::services(&options),

@@ -20,7 +20,7 @@ pub struct Plane {
     pub object: Object,
     /// The tables' only writer.
     pub publisher: Publisher<KernelStore, KernelGrace>,
-    _attachment: Option<Attachment>,
+    attachment: Option<Attachment>,
 }
 
 impl Plane {
@@ -31,7 +31,7 @@ impl Plane {
     pub fn new(sizes: Sizes) -> Result<Self> {
         let object = Object::load(sizes)?;
         let publisher = Publisher::new(object.store()?, KernelGrace::new(|| ())?, sizes);
-        Ok(Self { object, publisher, _attachment: None })
+        Ok(Self { object, publisher, attachment: None })
     }
 
     /// Puts the program in force on a cgroup, which must be the experiment's own.
@@ -39,7 +39,7 @@ impl Plane {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, cgroup: &Path) -> Result<()> {
-        self._attachment = Some(Attachment::new(&mut self.object, cgroup, None)?);
+        self.attachment = Some(Attachment::new(&mut self.object, cgroup, None)?);
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl Plane {
     /// Puts a model in front of the publisher: objects go in, tables come out.
     pub fn into_core(self) -> (Force, Core<KernelStore, KernelGrace>) {
         let core = Core::new(Model::new(None), self.publisher);
-        (Force { object: self.object, _attachment: self._attachment }, core)
+        (Force { object: self.object, _attachment: self.attachment }, core)
     }
 }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use lab::{
     Lab,
     agent::{Agent, binary},
-    client::{TIMEOUT, connect},
+    client::{TIMEOUT, connect, is_refusal},
     pod::Pod,
     requirement,
     server::Server,
@@ -123,9 +123,7 @@ fn manifests_are_followed_while_they_change() {
         eventually("the second Pod", |reached| matches!(reached, Ok(1)))?;
         fs::remove_file(stage.file(&pods[0]))?;
         fs::remove_file(stage.file(&pods[1]))?;
-        eventually("no Pod", |reached| {
-            reached.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-        })?;
+        eventually("no Pod", |reached| reached.is_err_and(|error| is_refusal(&error)))?;
         fs::remove_file(stage.manifests.join("service.yaml"))?;
         eventually("no Service", |reached| {
             reached.is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
@@ -212,6 +210,37 @@ fn a_second_agent_fails_and_names_the_remedy() {
         assert!(error.contains("another agent") && error.contains("--pin"), "{error}");
         let output = stage.socklb(&["cleanup"])?;
         assert!(!output.status.success(), "a running agent's pins are not removed");
+        Ok(())
+    });
+}
+
+#[test]
+fn tables_that_are_too_small_do_not_replace_those_in_force() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?, lab.pod(1)?];
+        let _servers = serve(&pods)?;
+        pods.iter().try_for_each(|pod| stage.add(pod))?;
+        stage.start(&[])?.stop()?;
+        let output =
+            Command::new(binary()?).args(stage.arguments(&["--max-backends", "1"])).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(error.contains("--max-backends") && error.contains("stay in force"), "{error}");
+        assert!(identity()? < 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        fs::remove_dir_all(&stage.manifests)?;
+        let output = Command::new(binary()?).args(stage.arguments(&[])).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("--manifests"), "{}", text(&output.stderr));
+        assert!(!stage.pins.exists());
         Ok(())
     });
 }

@@ -123,12 +123,13 @@ fn point_23_an_established_connection_survives_the_removal_of_its_service() {
 #[test]
 fn no_connect_fails_or_goes_astray_while_backends_change() {
     lab::isolated(|lab| {
-        // Small enough that blocks are reused all the time and publishing has to wait for it.
-        let report = churn::run(lab, Duration::from_secs(5), 4096, |_| ())?;
+        // So small that blocks are reused all the time and publishing has to wait for that.
+        let report = churn::run(lab, Duration::from_secs(5), 256, |_| ())?;
         eprintln!("{report:?}");
         assert_eq!((report.failures, report.wrong_backends), (0, 0));
-        assert!(report.connects > 1_000 && report.publishes > 1_000, "too few to tell anything");
+        assert!(report.connects > 1_000 && report.publishes > 100, "too few to tell anything");
         assert!(report.waits > 0 && report.grace_periods > 10, "nothing was reused");
+        assert!(report.guests > 0, "no Service came or went");
         Ok(())
     });
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tracing::{debug, error, info, warn};
 
 use super::{Core, core::Outcome};
@@ -28,6 +28,8 @@ const FOLDED: usize = 10_000;
 pub enum Message {
     /// An object changed, or all are listed.
     Event(Event),
+    /// No event will come any more.
+    SourceEnded,
     /// A grace period ended.
     GraceEnded,
     /// End the agent, for this reason.
@@ -47,9 +49,10 @@ impl<S: Store, G: Grace> Owner<S, G> {
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
-    /// the start is published: no earlier, since a frontend without its backends would refuse.
-    /// Returns what `attach` returned, so that the caller decides when it ends.
-    pub fn run<A>(mut self, attach: impl FnOnce() -> Result<A>) -> Result<Option<A>> {
+    /// the start is published, with the number of frontends that could not be: no earlier, since a
+    /// frontend without its backends would refuse. Returns what `attach` returned, so that the
+    /// caller decides when it ends.
+    pub fn run<A>(mut self, attach: impl FnOnce(usize) -> Result<A>) -> Result<Option<A>> {
         let mut attach = Some(attach);
         let mut attached = None;
         loop {
@@ -65,7 +68,9 @@ impl<S: Store, G: Grace> Owner<S, G> {
                     log_failures(self.core.publisher().maintain(true)?);
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(attached),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("nothing can reach the agent any more")
+                }
                 Ok(first) => {
                     for message in
                         std::iter::once(first).chain(self.messages.try_iter()).take(FOLDED)
@@ -75,6 +80,7 @@ impl<S: Store, G: Grace> Owner<S, G> {
                                 info!(reason, "stopping");
                                 return Ok(attached);
                             }
+                            Message::SourceEnded => bail!("the source of objects has ended"),
                             Message::GraceEnded => {}
                             Message::Event(event) => {
                                 events += 1;
@@ -85,12 +91,15 @@ impl<S: Store, G: Grace> Owner<S, G> {
                     }
                 }
             }
+            let mut failures = 0;
             if events > 0 {
-                log(events, self.core.publish()?);
+                let outcome = self.core.publish()?;
+                failures = outcome.failures.len();
+                log(events, outcome);
             }
             log_failures(self.core.publisher().maintain(false)?);
             if synced && let Some(attach) = attach.take() {
-                attached = Some(attach()?);
+                attached = Some(attach(failures)?);
             }
         }
     }
@@ -106,6 +115,6 @@ fn log(events: usize, outcome: Outcome) {
 
 fn log_failures(failures: Vec<Failure>) {
     for failure in failures {
-        error!("{failure} keeps the state it has: {}", failure.source);
+        error!("{failure} keeps what it has of its backends: {}", failure.source);
     }
 }

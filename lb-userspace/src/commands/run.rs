@@ -1,12 +1,21 @@
 //! `socklb run`: puts the agent together.
 //!
-//! Nothing is decided here; a new source or a new table is one more line.
+//! Nothing is decided here but the order of starting; a new source or a new table is one more line.
 
-use std::{fs, path::PathBuf, sync::mpsc, thread};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::mpsc::{self, Sender},
+    thread,
+};
 
 use anyhow::{Context as _, Result, bail};
 use sd_notify::NotifyState;
-use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
+use signal_hook::{
+    consts::TERM_SIGNALS,
+    flag,
+    iterator::{Handle, Signals},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -18,9 +27,11 @@ use crate::{
     source::manifests,
 };
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT, SIGQUIT or SIGTERM; a second one ends it at once.
 pub fn run(options: Run) -> Result<()> {
-    // The lock first: a second agent must fail before it makes anything.
+    let (sender, messages) = mpsc::channel();
+    let signals = listen_for_signals(sender.clone())?;
+    // The lock early: a second agent must fail before it makes anything.
     let pins = if options.no_pin { None } else { Some(PinDir::open(&options.pin)?) };
     let cgroup = options.cgroup.map_or_else(cgroup_root, Ok)?;
     let sizes = Sizes::new(options.max_frontends, options.max_backends);
@@ -35,15 +46,6 @@ pub fn run(options: Run) -> Result<()> {
         warn!("this kernel has no bpf_set_retval (5.18): a refused connect fails with EPERM");
     }
 
-    let (sender, messages) = mpsc::channel();
-    let mut signals = Signals::new(TERM_SIGNALS).context("cannot take signals")?;
-    let handle = signals.handle();
-    let signalled = sender.clone();
-    let signals = thread::Builder::new().name("signals".into()).spawn(move || {
-        if signals.forever().next().is_some() {
-            let _ = signalled.send(Message::Stop("signal"));
-        }
-    })?;
     let ended = sender.clone();
     let grace = KernelGrace::new(move || {
         // The owner is gone when this fails, and needs no waking.
@@ -51,33 +53,73 @@ pub fn run(options: Run) -> Result<()> {
     })?;
     let publisher = Publisher::new(object.store()?, grace, sizes);
     let core = Core::new(Model::new(options.node_name), publisher);
+    let feed = Feed(sender);
     let source = manifests::watch(
         &options.manifests,
-        move |event| {
-            let _ = sender.send(Message::Event(event));
-        },
+        move |event| feed.send(Message::Event(event)),
         |report| warn!("{report}"),
     )?;
 
-    let pin = options.pin.clone();
     let pinned = pins.is_some();
-    let attached = Owner::new(core, messages).run(|| {
+    let attached = Owner::new(core, messages).run(|failures| {
+        if failures > 0 && pins.as_ref().is_some_and(PinDir::in_force) {
+            bail!(
+                "{failures} frontends could not be published, see above: the tables of the agent \
+                 before stay in force"
+            );
+        }
         let attachment = Attachment::new(&mut object, &cgroup, pins)?;
         info!(cgroup = %cgroup.display(), "attached: connections are balanced");
-        // Without a supervisor that asked for it, nobody is told.
-        sd_notify::notify(false, &[NotifyState::Ready]).context("cannot report readiness")?;
+        if let Err(error) = sd_notify::notify(false, &[NotifyState::Ready]) {
+            warn!(%error, "cannot report readiness to NOTIFY_SOCKET");
+        }
         Ok(attachment)
     });
-    handle.close();
-    let _ = signals.join();
+    signals.close();
     drop(source);
     if attached?.is_some() && pinned {
         info!(
             "the node keeps balancing with the last tables; `socklb cleanup --pin {}` ends that",
-            pin.display()
+            options.pin.display()
         );
     }
     Ok(())
+}
+
+/// The source's way to the owner. The owner is told when the source drops it, whatever the reason:
+/// an agent without a source would serve an ever older state.
+struct Feed(Sender<Message>);
+
+impl Feed {
+    fn send(&self, message: Message) {
+        // The owner is gone when this fails, and the source will be stopped.
+        let _ = self.0.send(message);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.send(Message::SourceEnded);
+    }
+}
+
+/// Turns the first signal into a message, on a thread that ends with the handle.
+fn listen_for_signals(sender: Sender<Message>) -> Result<Handle> {
+    let again = std::sync::Arc::default();
+    for signal in TERM_SIGNALS {
+        // In this order: the first signal only arms the shutdown that the second one makes.
+        flag::register_conditional_shutdown(*signal, 1, std::sync::Arc::clone(&again))
+            .and_then(|_| flag::register(*signal, std::sync::Arc::clone(&again)))
+            .context("cannot take signals")?;
+    }
+    let mut signals = Signals::new(TERM_SIGNALS).context("cannot take signals")?;
+    let handle = signals.handle();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.forever().next().is_some() {
+            let _ = sender.send(Message::Stop("signal"));
+        }
+    })?;
+    Ok(handle)
 }
 
 /// Where the cgroup v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where
@@ -110,5 +152,12 @@ mod tests {
         let part = "36 25 0:31 /kubepods /mnt rw - cgroup2 cgroup2 rw";
         let old = "30 25 0:26 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu";
         assert_eq!((cgroup2_mount(part), cgroup2_mount(old)), (None, None));
+    }
+
+    #[test]
+    fn a_source_that_ends_tells_the_owner() {
+        let (sender, messages) = mpsc::channel();
+        drop(Feed(sender));
+        assert!(matches!(messages.recv(), Ok(Message::SourceEnded)));
     }
 }

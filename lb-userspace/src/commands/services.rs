@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use crate::{
     cli::{Format, PINS, Services},
@@ -34,9 +34,7 @@ pub fn services(options: &Services) -> Result<()> {
 
 fn table(frontends: &[FrontendView]) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_header(["SERVICE", "FRONTEND", "SLOT", "COUNT", "BACKENDS"]);
+    table.load_preset(NOTHING).set_header(["SERVICE", "FRONTEND", "SLOT", "COUNT", "BACKENDS"]);
     for column in [2, 3] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -32,7 +32,7 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// The cgroup's directory cannot be opened.
-    #[error("cannot open the cgroup {}: give the path of a cgroup v2 directory with --cgroup", path.display())]
+    #[error("cannot open the cgroup {}: name a cgroup v2 directory with --cgroup", path.display())]
     Cgroup {
         /// What `--cgroup` says.
         path: PathBuf,
@@ -40,7 +40,10 @@ pub enum AttachError {
         source: io::Error,
     },
     /// The kernel refuses the attachment.
-    #[error("the kernel refuses to attach connect4 to {}: is it a cgroup v2 directory?", path.display())]
+    #[error(
+        "the kernel refuses to attach connect4 to {}: name a cgroup v2 directory with --cgroup",
+        path.display()
+    )]
     Attach {
         /// What `--cgroup` says.
         path: PathBuf,
@@ -58,12 +61,27 @@ pub enum AttachError {
         path: PathBuf,
     },
     /// Another agent has the pin directory.
-    #[error("another agent uses {}: stop it first, or name another directory with --pin", path.display())]
+    #[error(
+        "another agent uses {}: stop it first, or name another directory with --pin",
+        path.display()
+    )]
     Locked {
         /// What `--pin` says.
         path: PathBuf,
     },
-    /// Something in the pin directory could not be made, read, replaced or removed.
+    /// The pin directory could not be made.
+    #[error(
+        "cannot make {}: name a directory with --pin whose parent exists on a bpf filesystem, which \
+         takes no dots in names",
+        path.display()
+    )]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Something in the pin directory could not be read, replaced or removed.
     #[error("cannot {action} {}", path.display())]
     Pin {
         /// What was tried.
@@ -89,33 +107,54 @@ pub struct PinDir {
 impl PinDir {
     /// Makes the directory, with mode 0700, if it is not there, and locks it.
     pub fn open(path: &Path) -> Result<Self, AttachError> {
-        let base = if path.exists() { path } else { path.parent().unwrap_or(Path::new("/")) };
-        let filesystem =
-            rustix::fs::statfs(base).map_err(|error| pin_error("use", path)(error.into()))?;
-        if filesystem.f_type as u64 != BPF_FS_MAGIC {
-            return Err(AttachError::NotBpffs { path: path.to_owned() });
-        }
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.map_err(pin_error("make", path))?,
+            other => other.map_err(|source| AttachError::Make { path: path.to_owned(), source })?,
         }
-        Self::lock(path)
+        match Self::existing(path) {
+            Ok(Some(pins)) => Ok(pins),
+            Ok(None) => Err(AttachError::Locked { path: path.to_owned() }),
+            Err(error) => {
+                // Made for nothing, if it is empty.
+                let _ = fs::remove_dir(path);
+                Err(error)
+            }
+        }
     }
 
     /// Locks the directory if it is there.
     pub fn existing(path: &Path) -> Result<Option<Self>, AttachError> {
-        if path.exists() { Self::lock(path).map(Some) } else { Ok(None) }
+        let lock = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(pin_error("open the --pin directory", path))?,
+        };
+        let read = pin_error("read the --pin directory", path);
+        let filesystem = rustix::fs::fstatfs(&lock).map_err(|error| read(error.into()))?;
+        if filesystem.f_type as u64 != BPF_FS_MAGIC {
+            return Err(AttachError::NotBpffs { path: path.to_owned() });
+        }
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(AttachError::Locked { path: path.to_owned() });
+            }
+            Err(error) => return Err(pin_error("lock", path)(error.into())),
+        }
+        // What was removed between opening and locking is locked by nobody that matters.
+        let locked = lock.metadata().map_err(pin_error("read", path))?.ino();
+        match fs::metadata(path) {
+            Ok(there) if there.ino() == locked => {
+                Ok(Some(Self { path: path.to_owned(), _lock: lock }))
+            }
+            Ok(_) => Err(AttachError::Locked { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(pin_error("read", path)(error)),
+        }
     }
 
-    fn lock(path: &Path) -> Result<Self, AttachError> {
-        let lock = File::open(path).map_err(pin_error("open", path))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(AttachError::Locked { path: path.to_owned() })
-            }
-            Err(error) => Err(pin_error("lock", path)(error.into())),
-        }
+    /// Whether an agent before left a program in force here.
+    pub fn in_force(&self) -> bool {
+        self.path.join(LINK).exists()
     }
 
     /// Removes every pin and the directory: what was attached is detached.
@@ -127,6 +166,14 @@ impl PinDir {
             remove_file(&fresh(&path))?;
         }
         fs::remove_dir(&self.path).map_err(pin_error("remove", &self.path))
+    }
+}
+
+impl Drop for PinDir {
+    /// Leaves no empty directory behind, which tools would take for an agent's. With pins in it,
+    /// the directory stays.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
@@ -163,6 +210,8 @@ impl Attachment {
             Some(link) => {
                 sys::update_link(link.as_fd(), program.as_fd())
                     .map_err(pin_error("replace the program of", &path))?;
+                // An agent that was killed while it changed cgroups may have left another link.
+                remove_file(&fresh(&path))?;
                 link
             }
             None => {
@@ -180,10 +229,10 @@ impl Attachment {
 
 /// The pinned link, if there is one and it is attached to this cgroup.
 fn running(path: &Path, cgroup: &File) -> Result<Option<OwnedFd>, AttachError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let link = sys::open_pin(path).map_err(pin_error("open", path))?;
+    let link = match sys::open_pin(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(pin_error("open", path))?,
+    };
     let attached =
         sys::link_cgroup(link.as_fd()).map_err(pin_error("ask the kernel about", path))?;
     let wanted = cgroup.metadata().map_err(pin_error("compare", path))?.ino();

@@ -4,12 +4,11 @@
 //! and shows what connects see. It must never write.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::{Ipv4Addr, SocketAddrV4},
     os::fd::AsFd as _,
     path::PathBuf,
-    sync::atomic::Ordering,
 };
 
 use aya::maps::{self, Map, MapData, MapError, loaded_maps};
@@ -52,6 +51,12 @@ pub enum InspectError {
         name: &'static str,
         /// Why.
         source: MapError,
+    },
+    /// A service changed at every attempt to read it.
+    #[error("slot {slot} changed {ATTEMPTS} times while it was read: try again")]
+    Busy {
+        /// Index into `lb_services`.
+        slot: u32,
     },
     /// A pin could not be opened.
     #[error("cannot open {}", path.display())]
@@ -137,11 +142,16 @@ impl Inspector {
         let error = |name| move |source| InspectError::Map { name, source };
         let names: HashMap<u32, [u8; NAME_LEN]> =
             self.names.iter().collect::<Result<_, _>>().map_err(error("lb_names"))?;
-        let mut views = Vec::new();
+        // By key: an iteration may meet one twice when another is deleted meanwhile.
+        let mut views = BTreeMap::new();
         for entry in self.frontends.iter() {
             let (key, value) = entry.map_err(error("lb_frontends4"))?;
             let Some((service, backends)) = self.service(value.slot)? else { continue };
-            views.push(FrontendView {
+            // A slot is given to another frontend only after its key was deleted.
+            if self.frontends.get(&key, 0).ok() != Some(value) {
+                continue;
+            }
+            let view = FrontendView {
                 name: names.get(&service.id).map(name_of).unwrap_or_default(),
                 address: key.address.into(),
                 port: key.port,
@@ -155,10 +165,10 @@ impl Inspector {
                         id: backend.id,
                     })
                     .collect(),
-            });
+            };
+            views.insert(key, view);
         }
-        views.sort_by_key(|view| (view.address, view.port, view.protocol.clone()));
-        Ok(views)
+        Ok(views.into_values().collect())
     }
 
     /// A service and its backends, or `None` if it is gone. This process is no RCU reader, so the
@@ -167,10 +177,9 @@ impl Inspector {
         if slot >= self.services.len() {
             return Err(InspectError::Foreign { name: "lb_services" });
         }
-        let mut attempts = 0;
-        loop {
-            let word = self.services.word(slot, 0);
-            let range = Range::from_bits(word.load(Ordering::Acquire));
+        for _ in 0..ATTEMPTS {
+            let word = self.services.word(slot);
+            let range = Range::from_bits(word);
             if range == Range::GONE {
                 return Ok(None);
             }
@@ -178,13 +187,14 @@ impl Inspector {
             if end.is_none_or(|end| end > self.backends.len()) {
                 return Err(InspectError::Foreign { name: "lb_services" });
             }
+            let service = self.services.read(slot);
             let backends =
                 (0..range.count).map(|offset| self.backends.read(range.first + offset)).collect();
-            attempts += 1;
-            if word.load(Ordering::Acquire) == range.to_bits() || attempts == ATTEMPTS {
-                return Ok(Some((Service { range, ..self.services.read(slot) }, backends)));
+            if self.services.word(slot) == word && self.services.read(slot) == service {
+                return Ok(Some((Service { range, ..service }, backends)));
             }
         }
+        Err(InspectError::Busy { slot })
     }
 }
 
@@ -204,7 +214,7 @@ fn array<T: aya::Pod>(
     if info.value_size() as usize != size_of::<T>() {
         return Err(InspectError::Foreign { name });
     }
-    MappedArray::new(map.fd().as_fd(), info.max_entries(), false)
+    MappedArray::new(map.fd().as_fd(), info.max_entries())
         .map_err(|source| InspectError::Mmap { name, source })
 }
 

@@ -1,5 +1,5 @@
 //! An array map in this process's memory, shared with the BPF programs (`BPF_F_MMAPABLE`,
-//! kernel 5.5).
+//! kernel 5.5): for reading, as any process can, or for writing, as the tables' owner does.
 //!
 //! Nothing here decides when an element may be written: [`crate::publish`] does.
 #![allow(unsafe_code)]
@@ -9,7 +9,7 @@ use std::{
     marker::PhantomData,
     os::fd::BorrowedFd,
     ptr::{self, NonNull},
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicU64, Ordering, fence},
 };
 
 use aya::Pod;
@@ -22,17 +22,19 @@ pub(crate) struct MappedArray<T> {
     element: PhantomData<T>,
 }
 
-// SAFETY: the mapping belongs to no thread. What other threads and the kernel may read at the same
-// time as a `&self` method reads or stores goes through atomics, or is not written meanwhile.
+// SAFETY: the mapping belongs to no thread, and elements are copied in and out.
 unsafe impl<T: Pod + Send> Send for MappedArray<T> {}
 
 impl<T: Pod> MappedArray<T> {
     const WHOLE_WORDS: () = assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8);
 
-    /// Maps all `len` elements of the array, for reading only or also for writing.
-    pub(crate) fn new(map: BorrowedFd<'_>, len: u32, write: bool) -> io::Result<Self> {
+    /// Maps all `len` elements of the array for reading.
+    pub(crate) fn new(map: BorrowedFd<'_>, len: u32) -> io::Result<Self> {
+        Self::map(map, len, ProtFlags::READ)
+    }
+
+    fn map(map: BorrowedFd<'_>, len: u32, protection: ProtFlags) -> io::Result<Self> {
         let () = Self::WHOLE_WORDS;
-        let protection = if write { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
         let base = unsafe {
             rustix::mm::mmap(ptr::null_mut(), bytes::<T>(len), protection, MapFlags::SHARED, map, 0)
@@ -41,16 +43,19 @@ impl<T: Pod> MappedArray<T> {
         Ok(Self { base, len, element: PhantomData })
     }
 
-    /// One of the 8-byte words of an element, which may be stored while programs read it.
+    /// The first 8 bytes of an element, in one load that is ordered before every later one, and
+    /// after every earlier one.
     ///
     /// # Panics
     ///
-    /// If `index` is outside of the array, or `word` outside of the element.
-    pub(crate) fn word(&self, index: u32, word: usize) -> &AtomicU64 {
-        assert!(word < size_of::<T>() / 8, "word {word} of an element");
-        // SAFETY: inside the element, aligned to 8 (asserted above), mapped as long as `self`, and
-        // stored by nobody but through this.
-        unsafe { AtomicU64::from_ptr(self.element(index).cast().add(word).as_ptr()) }
+    /// If `index` is outside of the array.
+    pub(crate) fn word(&self, index: u32) -> u64 {
+        fence(Ordering::Acquire);
+        // SAFETY: inside the mapping and aligned to 8, as asserted. Volatile, since another process
+        // may write it; not atomic, since the mapping may be read-only.
+        let word = unsafe { self.element(index).cast::<u64>().as_ptr().read_volatile() };
+        fence(Ordering::Acquire);
+        word
     }
 
     /// A copy of an element.
@@ -62,22 +67,6 @@ impl<T: Pod> MappedArray<T> {
         // SAFETY: inside the mapping and aligned; any bytes are a valid T, which is Pod. Volatile,
         // since another process may write it.
         unsafe { self.element(index).as_ptr().read_volatile() }
-    }
-
-    /// Writes elements. Programs must not be able to reach them.
-    ///
-    /// # Panics
-    ///
-    /// If they do not fit into the array.
-    pub(crate) fn write(&mut self, first: u32, elements: &[T]) {
-        let end = first as usize + elements.len();
-        assert!(end <= self.len as usize, "elements {first}..{end} of {}", self.len);
-        // SAFETY: the target lies inside the mapping, as just checked, and the source is ordinary
-        // memory of this process, which cannot overlap it.
-        unsafe {
-            let target = self.base.add(first as usize).as_ptr();
-            ptr::copy_nonoverlapping(elements.as_ptr(), target, elements.len());
-        }
     }
 
     /// Number of elements.
@@ -94,9 +83,56 @@ impl<T: Pod> MappedArray<T> {
 
 impl<T> Drop for MappedArray<T> {
     fn drop(&mut self) {
-        // SAFETY: exactly what `new` mapped, and no reference into it outlives `self`. It cannot
+        // SAFETY: exactly what `map` mapped, and no reference into it outlives `self`. It cannot
         // fail for a range that is mapped.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), bytes::<T>(self.len)) };
+    }
+}
+
+/// A mapped array that this process writes, as its only writer.
+pub(crate) struct WritableArray<T>(MappedArray<T>);
+
+impl<T: Pod> WritableArray<T> {
+    /// Maps all `len` elements of the array for reading and writing.
+    pub(crate) fn new(map: BorrowedFd<'_>, len: u32) -> io::Result<Self> {
+        MappedArray::map(map, len, ProtFlags::READ | ProtFlags::WRITE).map(Self)
+    }
+
+    /// One of the 8-byte words of an element, which may be stored while programs read it.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is outside of the array, or `word` outside of the element.
+    pub(crate) fn word(&self, index: u32, word: usize) -> &AtomicU64 {
+        assert!(word < size_of::<T>() / 8, "word {word} of an element");
+        // SAFETY: inside the element, aligned to 8 (asserted above), mapped for reading and writing
+        // as long as `self`, and stored by nobody but through this.
+        unsafe { AtomicU64::from_ptr(self.0.element(index).cast().add(word).as_ptr()) }
+    }
+
+    /// A copy of an element.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is outside of the array.
+    pub(crate) fn read(&self, index: u32) -> T {
+        self.0.read(index)
+    }
+
+    /// Writes elements. Programs must not be able to reach them.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit into the array.
+    pub(crate) fn write(&mut self, first: u32, elements: &[T]) {
+        let (end, len) = (first as usize + elements.len(), self.0.len as usize);
+        assert!(end <= len, "elements {first}..{end} of {len}");
+        // SAFETY: the target lies inside the mapping, as just checked, and the source is ordinary
+        // memory of this process, which cannot overlap it.
+        unsafe {
+            let target = self.0.base.add(first as usize).as_ptr();
+            ptr::copy_nonoverlapping(elements.as_ptr(), target, elements.len());
+        }
     }
 }
 

@@ -46,8 +46,8 @@ pub enum LoadError {
         /// What the verifier said.
         source: ProgramError,
     },
-    /// The object lacks something that the agent expects in it.
-    #[error("the BPF object has no {0}: agent and object were built from different sources")]
+    /// The object, or the kernel's account of it, lacks something that the agent expects.
+    #[error("there is no {0}")]
     Missing(&'static str),
     /// A descriptor could not be duplicated or read.
     #[error("cannot use a map's descriptor")]
@@ -79,7 +79,10 @@ impl Object {
         }
         match Self::try_load(sizes, true) {
             // Whether the kernel has the helper is best asked by using it: distributions backport.
-            Err(LoadError::Program { .. }) => Self::try_load(sizes, false),
+            // If the program is refused without it too, the first reason is the better one.
+            Err(error @ LoadError::Program { .. }) => {
+                Self::try_load(sizes, false).map_err(|_| error)
+            }
             other => other,
         }
     }
@@ -147,7 +150,8 @@ impl Object {
             let fd = self.map_fd(name)?.as_raw_fd();
             let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
             let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-            Ok(sum + bytes.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0))
+            let bytes = bytes.and_then(|bytes| bytes.trim().parse::<u64>().ok());
+            Ok(sum + bytes.ok_or(LoadError::Missing("memlock line in /proc/self/fdinfo"))?)
         })
     }
 }

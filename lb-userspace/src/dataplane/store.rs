@@ -11,7 +11,7 @@ use std::{
 
 use lb_common::{Backend4, FrontendKey4, FrontendValue, Range, Service, layout::NAME_LEN};
 
-use super::{mapped::MappedArray, sys};
+use super::{mapped::WritableArray, sys};
 use crate::publish::{Partial, Sizes, Store, StoreError};
 
 /// Entries that one system call takes: bounds the copies that the kernel makes at once.
@@ -29,16 +29,16 @@ pub(super) struct Tables {
 pub struct KernelStore {
     frontends: OwnedFd,
     names: OwnedFd,
-    services: MappedArray<Service>,
-    backends: MappedArray<Backend4>,
+    services: WritableArray<Service>,
+    backends: WritableArray<Backend4>,
 }
 
 impl KernelStore {
     /// Maps the arrays into memory.
     pub(super) fn new(tables: Tables, sizes: Sizes) -> Result<Self, StoreError> {
-        let services = MappedArray::new(tables.services.as_fd(), sizes.services, true)
+        let services = WritableArray::new(tables.services.as_fd(), sizes.services)
             .map_err(|source| StoreError { call: "mmap", table: "lb_services", source })?;
-        let backends = MappedArray::new(tables.backends.as_fd(), sizes.backends, true)
+        let backends = WritableArray::new(tables.backends.as_fd(), sizes.backends)
             .map_err(|source| StoreError { call: "mmap", table: "lb_backends4", source })?;
         Ok(Self { frontends: tables.frontends, names: tables.names, services, backends })
     }

@@ -57,9 +57,13 @@ fn batch<K: Pod>(
     // callers' types are its BTF types) and outlive the call, which only reads them.
     match unsafe { bpf(command, &mut attr) } {
         Ok(_) => Ok(()),
-        // SAFETY: the kernel leaves the number of elements it has done in `count`, but for EFAULT,
-        // which valid slices do not cause. All fields of the union are plain integers.
-        Err(error) => Err((unsafe { attr.batch.count }.min(count - 1) as usize, error)),
+        Err(error) => {
+            // SAFETY: all fields of the union are plain integers.
+            let done = unsafe { attr.batch.count };
+            // The kernel leaves here how many it has done, unless it gave up before the first:
+            // then the number is what it was, or zero, depending on its version.
+            Err((if done < count { done as usize } else { 0 }, error))
+        }
     }
 }
 

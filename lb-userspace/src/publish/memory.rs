@@ -12,22 +12,22 @@ use super::{Partial, Sizes, Store, StoreError};
 
 /// Tables on plain memory.
 #[derive(Debug)]
-pub struct Memory {
+pub(super) struct Memory {
     max_frontends: usize,
     /// `lb_frontends4`
-    pub frontends: BTreeMap<FrontendKey4, FrontendValue>,
+    pub(super) frontends: BTreeMap<FrontendKey4, FrontendValue>,
     /// `lb_services`: range and id.
-    pub services: Vec<(Range, u32)>,
+    pub(super) services: Vec<(Range, u32)>,
     /// `lb_backends4`
-    pub backends: Vec<Backend4>,
+    pub(super) backends: Vec<Backend4>,
     /// `lb_names`
-    pub names: BTreeMap<u32, String>,
+    pub(super) names: BTreeMap<u32, String>,
     random: Cell<u32>,
 }
 
 impl Memory {
     /// Empty tables.
-    pub fn new(sizes: Sizes) -> Self {
+    pub(super) fn new(sizes: Sizes) -> Self {
         let backend = Backend4 { address: [0; 4], port: 0, flags: 0, id: 0, reserved: 0 };
         Self {
             max_frontends: sizes.frontends as usize,
@@ -40,7 +40,7 @@ impl Memory {
     }
 
     /// The backends of a frontend in the order of the table, or `None` without such a frontend.
-    pub fn backends_of(&self, key: &FrontendKey4) -> Option<&[Backend4]> {
+    pub(super) fn backends_of(&self, key: &FrontendKey4) -> Option<&[Backend4]> {
         let value = self.frontends.get(key)?;
         let (range, _) = self.services[value.slot as usize];
         if range == Range::GONE {

@@ -102,11 +102,12 @@ fn measure(arguments: &Arguments) -> Result<Summary> {
     // A quarter more than is used, as an operator would size them.
     let sizes = Sizes::new(arguments.services * 5 / 4, backends / 4 * 5);
     let plane = Plane::new(sizes)?;
-    let bpf_bytes = plane.object.memory()?;
-    let (_object, mut core) = plane.into_core();
+    let (force, mut core) = plane.into_core();
 
     let total = load(&mut core, arguments)?;
     let (agent_rss_bytes, agent_rss_with_tables_bytes) = resident()?;
+    // Names take memory as they come.
+    let bpf_bytes = force.object.memory()?;
     let before = core.publisher().stats();
     ensure!(before.backends == u64::from(backends), "{before:?}");
 
@@ -195,8 +196,9 @@ fn change_flat_out<S: Store, G: Grace>(
         let event = changed(arguments.changes + number, arguments);
         let start = Instant::now();
         core.apply(event);
-        core.publish()?;
+        let outcome = core.publish()?;
         took += start.elapsed();
+        ensure!(outcome.failures.is_empty(), "not published: {}", outcome.failures[0].source);
     }
     Ok(f64::from(arguments.changes) / took.as_secs_f64())
 }
@@ -215,7 +217,8 @@ fn publish_flat_out<S: Store, G: Grace>(
             .collect();
         backends.sort_unstable();
         let key = FrontendKey4::new(vip(service).octets(), 80, 6);
-        let state = Some(Frontend { name: name(service).into(), backends });
+        let state =
+            Some(Frontend { name: format!("lab/{}:http/TCP", name(service)).into(), backends });
         let start = Instant::now();
         let failures = publisher.apply([FrontendChange { key, state }])?;
         took += start.elapsed();
