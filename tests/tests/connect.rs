@@ -124,7 +124,7 @@ fn point_23_an_established_connection_survives_the_removal_of_its_service() {
 fn no_connect_fails_or_goes_astray_while_backends_change() {
     lab::isolated(|lab| {
         // So small that blocks are reused all the time and publishing has to wait for that.
-        let report = churn::run(lab, Duration::from_secs(5), 256, |_| ())?;
+        let report = churn::run(lab, Duration::from_secs(5), 512, |_| ())?;
         eprintln!("{report:?}");
         assert_eq!((report.failures, report.wrong_backends), (0, 0));
         assert!(report.connects > 1_000 && report.publishes > 100, "too few to tell anything");
