@@ -6,6 +6,7 @@
 //! connects of its own round. The kernel's statistics cost clock reads: they are off while connects
 //! are timed, and the program is measured in a second part of each round.
 
+mod bare;
 mod case;
 mod report;
 
@@ -35,17 +36,25 @@ const WITH_STATISTICS: u32 = 2;
 /// "connect4-same" to one frontend among all, again and again; "connect4-miss" straight to the Pod,
 /// with the program in force.
 ///
+/// Those make a connection each, whose handshake takes the CPU's caches. The others have the
+/// program run again and again, with nothing in between: "connect4-loop" by TCP to one frontend
+/// whose backend no route leads to, "connect4-loop-miss" by TCP to that backend, "connect4-floor" by
+/// UDP, which the program lets pass after its first check. The floor is nearly all the statistics'
+/// own cost: what a loop takes beyond it is the program's work. Of these, program_ns alone is told;
+/// the rest is null.
+///
 /// p50_ns and p99_ns are connect()'s alone, over all rounds. ratio_to_direct compares medians
 /// within a round: the median over the rounds. program_ns is one run of the program by the kernel's
 /// statistics, the cost of their own clock included: the mean of a round, the median over the
-/// rounds.
+/// rounds; 0 without a program.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Rounds
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
-    /// Timed connects per case and round; half as many follow for the program's statistics
+    /// Timed connects per case and round; half as many follow for the program's statistics, or five
+    /// times as many that send nothing
     #[arg(long, value_name = "N", default_value_t = 400,
           value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     connects: u32,

@@ -16,15 +16,20 @@ use fastrand::Rng;
 use lab::{Lab, client, latency::Latency, plane::Plane};
 use lb_userspace::publish::Sizes;
 
-use super::IDENTITY;
+use super::{
+    IDENTITY,
+    bare::{self, UNROUTED},
+};
 
 /// The first address of the Service network that kubeadm sets up.
 const FIRST_VIP: u32 = u32::from_be_bytes([10, 96, 0, 0]);
 const VIP_PORT: u16 = 80;
 /// Connects at the start of a batch that only bring caches into the batch's own state.
 const WARM_UP: u32 = 20;
+/// Connects on one socket in the time of one with a handshake and a greeting, about.
+const BARE: u32 = 10;
 
-/// Where connects go.
+/// Where connects go. The first three make a connection each; the others send nothing.
 #[derive(Clone, Copy)]
 enum Target {
     /// Straight to the Pod.
@@ -33,9 +38,16 @@ enum Target {
     Any,
     /// To the same frontend each time.
     Same,
+    /// To the Pod by UDP, which the program lets pass after its first check.
+    Datagram,
+    /// To a frontend whose only backend is unrouted.
+    DeadEnd,
+    /// Straight to that backend.
+    Unrouted,
 }
 
-/// A cgroup, with a program on it and this many frontends in its tables, or without.
+/// A cgroup, with a program on it and this many frontends in its tables besides the dead end, or
+/// without.
 struct Site {
     cgroup: PathBuf,
     frontends: u32,
@@ -48,7 +60,7 @@ pub(super) struct Case {
     site: Rc<Site>,
     target: Target,
     pod: SocketAddrV4,
-    /// Every timed connect.
+    /// Every timed connect; none where connects send nothing.
     pub(super) latency: Latency,
     /// The median of each round, in nanoseconds.
     pub(super) medians: Vec<u64>,
@@ -82,6 +94,13 @@ pub(super) fn all(lab: &Lab, pod: SocketAddrV4) -> Result<Vec<Case>> {
         row("connect4-same", &most, Target::Same),
         row("connect4-miss", &few, Target::Pod),
         row("connect4-miss", &most, Target::Pod),
+        row("connect4-floor", &few, Target::Datagram),
+        row("connect4-loop", &few, Target::DeadEnd),
+        row("connect4-loop", &many, Target::DeadEnd),
+        row("connect4-loop", &most, Target::DeadEnd),
+        row("connect4-loop-miss", &few, Target::Unrouted),
+        row("connect4-loop-miss", &many, Target::Unrouted),
+        row("connect4-loop-miss", &most, Target::Unrouted),
     ])
 }
 
@@ -91,8 +110,9 @@ impl Site {
         fs::create_dir(&cgroup)
             .with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
         let plane = (frontends > 0).then(|| {
-            let mut plane = Plane::new(Sizes::new(frontends, frontends))?;
+            let mut plane = Plane::new(Sizes::new(frontends + 1, frontends + 1))?;
             plane.publish((0..frontends).map(vip), &[pod])?;
+            plane.publish([vip(frontends)], &[UNROUTED])?;
             plane.attach(&cgroup)?;
             anyhow::Ok(RefCell::new(plane))
         });
@@ -114,13 +134,16 @@ impl Site {
 }
 
 impl Case {
-    /// How many frontends the tables hold.
+    /// How many frontends the tables hold besides the dead end.
     pub(super) fn frontends(&self) -> u32 {
         self.site.frontends
     }
 
-    /// Times this many connects.
+    /// Times this many connects, if they make connections.
     pub(super) fn time(&mut self, connects: u32, rng: &mut Rng) -> Result<()> {
+        if self.is_bare() {
+            return Ok(());
+        }
         self.site.enter()?;
         let (before, _) = self.site.statistics()?;
         self.connect(WARM_UP, rng)?;
@@ -131,11 +154,13 @@ impl Case {
         Ok(())
     }
 
-    /// Measures the program over this many connects. The kernel's statistics must be on.
+    /// Measures the program over this many connects, or over more that send nothing. The kernel's
+    /// statistics must be on.
     pub(super) fn count(&mut self, connects: u32, rng: &mut Rng) -> Result<()> {
         if self.site.plane.is_none() {
             return Ok(());
         }
+        let connects = if self.is_bare() { connects * BARE } else { connects };
         self.site.enter()?;
         self.connect(WARM_UP, rng)?;
         let (runs_before, time_before) = self.site.statistics()?;
@@ -152,18 +177,45 @@ impl Case {
 
     fn connect(&self, connects: u32, rng: &mut Rng) -> Result<Latency> {
         let mut latency = Latency::default();
-        for _ in 0..connects {
-            let to = match self.target {
-                Target::Pod => self.pod,
-                Target::Any => vip(rng.u32(..self.site.frontends)),
-                Target::Same => vip(self.site.frontends / 2),
-            };
-            let connection = client::connect(to, client::TIMEOUT)
-                .with_context(|| format!("{}: cannot connect to {to}", self.name))?;
-            latency.record(connection.took);
-            ensure!(connection.identity()? == IDENTITY, "{}: {to} reached another Pod", self.name);
+        match self.target {
+            Target::Pod | Target::Any | Target::Same => {
+                for _ in 0..connects {
+                    latency.record(self.connection(self.address(rng))?);
+                }
+            }
+            Target::Datagram => {
+                bare::datagram(self.address(rng), connects).context(self.name)?;
+            }
+            Target::DeadEnd | Target::Unrouted => {
+                bare::unrouted(self.address(rng), connects).context(self.name)?;
+            }
         }
         Ok(latency)
+    }
+
+    /// What `connect()` took to make a connection, which has reached the Pod.
+    fn connection(&self, to: SocketAddrV4) -> Result<Duration> {
+        let connection = client::connect(to, client::TIMEOUT)
+            .with_context(|| format!("{}: cannot connect to {to}", self.name))?;
+        let took = connection.took;
+        ensure!(connection.identity()? == IDENTITY, "{}: {to} reached another Pod", self.name);
+        Ok(took)
+    }
+
+    fn address(&self, rng: &mut Rng) -> SocketAddrV4 {
+        let frontends = self.site.frontends;
+        match self.target {
+            Target::Pod | Target::Datagram => self.pod,
+            Target::Any => vip(rng.u32(..frontends)),
+            Target::Same => vip(frontends / 2),
+            Target::DeadEnd => vip(frontends),
+            Target::Unrouted => UNROUTED,
+        }
+    }
+
+    /// Whether connects send nothing.
+    fn is_bare(&self) -> bool {
+        matches!(self.target, Target::Datagram | Target::DeadEnd | Target::Unrouted)
     }
 }
 

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use super::case::Case;
 
-/// One case's figures.
+/// One case's figures. A time and a ratio are there where connects were timed.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     name: &'static str,
     frontends: u32,
-    p50_ns: u64,
-    p99_ns: u64,
-    ratio_to_direct: f64,
+    p50_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    ratio_to_direct: Option<f64>,
     /// Zero where there is no program.
     program_ns: f64,
 }
@@ -24,23 +24,24 @@ pub(super) fn rows(cases: &[Case]) -> Result<Vec<Row>> {
     let row = |case: &Case| {
         let ratios =
             case.medians.iter().zip(direct).map(|(&own, &direct)| own as f64 / direct as f64);
+        let quantile = |part| (case.latency.count() > 0).then(|| case.latency.quantile_ns(part));
         Row {
             name: case.name,
             frontends: case.frontends(),
-            p50_ns: case.latency.quantile_ns(0.5),
-            p99_ns: case.latency.quantile_ns(0.99),
+            p50_ns: quantile(0.5),
+            p99_ns: quantile(0.99),
             ratio_to_direct: median(ratios),
-            program_ns: median(case.program_ns.iter().copied()),
+            program_ns: median(case.program_ns.iter().copied()).unwrap_or(0.0),
         }
     };
     Ok(cases.iter().map(row).collect())
 }
 
-/// The upper one of two in the middle; 0 without values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// The upper one of two in the middle.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    values.get(values.len() / 2).copied()
 }
 
 /// One object on one line.
@@ -66,13 +67,14 @@ pub(super) fn table(rows: &[Row]) -> Table {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    let micros = |ns: u64| format!("{:.2}", ns as f64 / 1e3);
     for row in rows {
         table.add_row([
             row.name.to_owned(),
             row.frontends.to_string(),
-            format!("{:.2}", row.p50_ns as f64 / 1e3),
-            format!("{:.2}", row.p99_ns as f64 / 1e3),
-            format!("{:.3}", row.ratio_to_direct),
+            row.p50_ns.map_or_else(String::new, micros),
+            row.p99_ns.map_or_else(String::new, micros),
+            row.ratio_to_direct.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
             format!("{:.1}", row.program_ns),
         ]);
     }
