@@ -129,7 +129,7 @@ pub struct Backend4 {
     pub port: u16,
     /// Always zero.
     pub flags: u16,
-    /// Names this backend of this Service port, for as long as the tables live. Never reused.
+    /// Names this backend of this frontend, for as long as the tables live. Never reused.
     pub id: u32,
     /// Always zero.
     pub reserved: u32,

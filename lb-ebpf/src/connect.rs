@@ -1,7 +1,7 @@
 //! `connect()` on an AF_INET socket: rewrites a Service's address to one backend's.
 //!
 //! The hook runs in the context of the caller, under the socket's lock and RCU, before the kernel
-//! looks for a route (`Documentation/bpf/prog_cgroup_sockaddr`, kernel 4.17). It must never touch
+//! looks for a route (`tcp_v4_pre_connect()` in net/ipv4/tcp_ipv4.c, kernel 4.17). It must never touch
 //! a destination that is no frontend.
 
 use aya_ebpf::{
