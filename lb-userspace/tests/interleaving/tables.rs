@@ -1,18 +1,17 @@
-//! The kernel's tables as loom sees them: every word an atomic, the hash with its elements.
+//! The kernel's tables as loom sees them: every word an atomic, the hash with its one element.
 //!
 //! As in the kernel, a lookup and the load of the value it found are two steps, a deleted key's
 //! element is reused by the next insertion at once, and values are copied by memcpy, here in two
 //! halves. Loads that only an address dependency orders are acquire loads, which the C11 model
-//! needs in their place.
+//! needs in their place. Names and ids of services are left out: no connect reads them.
 
-use std::net::SocketAddrV4;
+use std::sync::Arc;
 
 use lb_common::{Backend4, FrontendKey4, FrontendValue, Range, Tables};
-use lb_userspace::publish::{Grace, GraceError, Partial, Sizes, Store};
-use loom::sync::{
-    Arc, RwLock,
-    atomic::{AtomicU64, Ordering},
-};
+use lb_userspace::publish::{Partial, Sizes, Store};
+use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::rcu::Sections;
 
 /// What keeps a reader from harm. All but `whole_values` are on by default.
 #[derive(Clone, Copy)]
@@ -33,45 +32,40 @@ impl Default for Defences {
     }
 }
 
-/// The tables.
+/// The tables, and what the model knows beside them. The threads share them by the standard
+/// library's `Arc`: how they are shared is not what is explored.
 pub(crate) struct LoomTables {
-    defences: Defences,
+    pub(crate) defences: Defences,
+    pub(crate) readers: Vec<Sections>,
+    /// How many ranges were published, counted just before each one's store. Only ever changed by
+    /// read-modify-write, so that nobody finds an old count.
+    published: AtomicUsize,
     /// The key that the only hash element is linked under, as [`key_bits`]; zero if it is free.
     linked: AtomicU64,
     /// The element's value.
     value: AtomicU64,
     ranges: Vec<AtomicU64>,
     backends: Vec<[AtomicU64; 2]>,
-    /// RCU: a reader holds it shared; a grace period is over once it was to be had exclusively. As
-    /// under RCU, a reader either ends before a grace period does, or sees all that was stored
-    /// before it.
-    readers: RwLock<()>,
 }
 
 impl LoomTables {
     /// Empty tables. One hash element is all that the scenarios need, so that it is reused.
-    pub(crate) fn new(sizes: Sizes, defences: Defences) -> Self {
+    pub(crate) fn new(sizes: Sizes, readers: usize, defences: Defences) -> Self {
         assert_eq!(sizes.frontends, 1);
         Self {
             defences,
+            readers: (0..readers).map(|_| Sections::new()).collect(),
+            published: AtomicUsize::new(0),
             linked: AtomicU64::new(0),
             value: AtomicU64::new(0),
             ranges: (0..sizes.services).map(|_| AtomicU64::new(0)).collect(),
             backends: (0..sizes.backends).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
-            readers: RwLock::new(()),
         }
     }
 
-    /// Runs as a BPF program does: under RCU.
-    pub(crate) fn read<R>(&self, run: impl FnOnce(&Self) -> R) -> R {
-        let _reader = self.readers.read().unwrap();
-        run(self)
-    }
-
-    /// A table entry for a backend.
-    pub(crate) fn entry(address: SocketAddrV4) -> Backend4 {
-        let (address, port) = (address.ip().octets(), address.port());
-        Backend4 { address, port, flags: 0, id: 1, reserved: 0 }
+    /// How many publications were begun.
+    pub(crate) fn published(&self) -> usize {
+        self.published.fetch_add(0, Ordering::AcqRel)
     }
 }
 
@@ -94,9 +88,7 @@ impl Tables for LoomTables {
 
     fn backend(&self, index: u32) -> Option<Backend4> {
         let [first, second] = self.backends.get(index as usize)?;
-        let [a, b, c, d, low, high, 0, 0] = first.load(Ordering::Relaxed).to_le_bytes() else {
-            panic!("half of a backend");
-        };
+        let [a, b, c, d, low, high, ..] = first.load(Ordering::Relaxed).to_le_bytes();
         let port = u16::from_le_bytes([low, high]);
         let id = second.load(Ordering::Relaxed) as u32;
         Some(Backend4 { address: [a, b, c, d], port, flags: 0, id, reserved: 0 })
@@ -133,6 +125,8 @@ impl Store for LoomStore {
 
     fn publish(&mut self, slot: u32, range: Range) {
         let ordering = if self.0.defences.release { Ordering::Release } else { Ordering::Relaxed };
+        // Relaxed, lest the count order what the range's store must.
+        self.0.published.fetch_add(1, Ordering::Relaxed);
         self.0.ranges[slot as usize].store(range.to_bits(), ordering);
     }
 
@@ -169,33 +163,6 @@ impl Store for LoomStore {
     }
 
     fn delete_names(&mut self, _ids: &[u32]) -> Result<(), Partial> {
-        Ok(())
-    }
-}
-
-/// Grace periods that wait for the model's readers, or, without that defence, for nobody.
-pub(crate) struct LoomGrace(Arc<LoomTables>);
-
-impl LoomGrace {
-    /// Waits for the readers of these tables.
-    pub(crate) fn new(tables: Arc<LoomTables>) -> Self {
-        Self(tables)
-    }
-}
-
-impl Grace for LoomGrace {
-    fn start(&mut self) -> Result<(), GraceError> {
-        Ok(())
-    }
-
-    fn is_over(&mut self) -> Result<bool, GraceError> {
-        Ok(!self.0.defences.grace || self.0.readers.try_write().is_ok())
-    }
-
-    fn wait(&mut self) -> Result<(), GraceError> {
-        if self.0.defences.grace {
-            drop(self.0.readers.write().unwrap());
-        }
         Ok(())
     }
 }
