@@ -1,6 +1,6 @@
 //! What can go wrong with a folder of manifests, in words.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// Why a folder of manifests cannot be a source.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +44,7 @@ pub enum Error {
 pub enum Report {
     /// A file that is no valid manifest.
     #[error(
-        "{}, document {document}, line {line}: {reason}; what was loaded from this file before \
-         stays in force until it is corrected",
-        file.display()
+        "{}, document {document}, line {line}: {reason}; {standing}", file.display()
     )]
     Broken {
         /// The file.
@@ -57,18 +55,20 @@ pub enum Report {
         line: usize,
         /// What is wrong there.
         reason: String,
+        /// What counts meanwhile.
+        standing: Standing,
     },
     /// A file that is there but cannot be read.
     #[error(
-        "cannot read {}: {reason}; what was loaded from this file before stays in force until it \
-         is readable UTF-8 text",
-        file.display()
+        "cannot read {}: {reason}; make it readable UTF-8 text; {standing}", file.display()
     )]
     Unreadable {
         /// The file.
         file: PathBuf,
         /// What the kernel said.
         reason: String,
+        /// What counts meanwhile.
+        standing: Standing,
     },
     /// An object that is described twice.
     #[error(
@@ -95,4 +95,26 @@ pub enum Report {
         /// What the kernel said.
         reason: String,
     },
+}
+
+/// What counts while a file is out of order. [`fmt::Display`] gives a clause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// What the file described before.
+    Kept,
+    /// Nothing of this file: it described nothing before.
+    Unserved,
+    /// Nothing at all: [`Event::Synced`](crate::source::Event::Synced) waits for this file.
+    Withheld,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "what was loaded from it before stays in force until it is corrected",
+            Self::Unserved => "it is not served until it is corrected",
+            Self::Withheld => "nothing is published before it is corrected or removed",
+        })
+    }
 }

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! Whenever anything changed, everything is put together anew, and only the difference goes out.
-//! This module must never send an object that did not change.
+//! [`Event::Synced`] waits until every file has been in order once, so that a broken file at the
+//! start cannot make a receiver take away what it is meant to hold. After that a broken file keeps
+//! what was loaded from it. This module must never send an object that did not change.
 
 mod controller;
 mod error;
@@ -30,7 +32,7 @@ use k8s_openapi::api::{
 };
 
 pub use self::{
-    error::{Error, Report},
+    error::{Error, Report, Standing},
     watch::{Watcher, watch},
 };
 use self::{
@@ -39,7 +41,8 @@ use self::{
 };
 use super::{Event, Kind, Object, ObjectKey};
 
-/// Loads a folder once: all objects, then [`Event::Synced`].
+/// Loads a folder once: all objects, then [`Event::Synced`], unless a file could not be read
+/// without error: then what was sent is a mere part of what the folder is meant to hold.
 ///
 /// # Errors
 /// [`Error::Folder`] if the folder cannot be listed. Problems in single files go to `report`.
@@ -51,9 +54,7 @@ pub fn load(
     let mut source = Source::new(dir);
     source
         .scan(&mut out, &mut report)
-        .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })?;
-    out(Event::Synced);
-    Ok(())
+        .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })
 }
 
 /// A folder and what was told of it.
@@ -61,6 +62,7 @@ pub fn load(
 struct Source {
     folder: Folder,
     told: BTreeMap<ObjectKey, Told>,
+    synced: bool,
     /// Objects that were described twice at the last scan.
     duplicates: Vec<Report>,
 }
@@ -75,18 +77,33 @@ enum Told {
 
 impl Source {
     fn new(dir: &Path) -> Self {
-        Self { folder: Folder::new(dir), told: BTreeMap::new(), duplicates: Vec::new() }
+        Self {
+            folder: Folder::new(dir),
+            told: BTreeMap::new(),
+            synced: false,
+            duplicates: Vec::new(),
+        }
     }
 
-    /// Reads what changed in the folder and sends what this changes.
+    /// Reads what changed in the folder and sends what this changes. [`Event::Synced`] follows the
+    /// first time that every file has been in order once.
     fn scan(
         &mut self,
         out: &mut impl FnMut(Event),
         report: &mut impl FnMut(Report),
     ) -> std::io::Result<()> {
-        if !self.folder.scan(report)? {
-            return Ok(());
+        if self.folder.scan(report)? {
+            self.tell(out, report);
         }
+        if !self.synced && self.folder.is_complete() {
+            self.synced = true;
+            out(Event::Synced);
+        }
+        Ok(())
+    }
+
+    /// Sends the difference between what the files describe now and what was sent before.
+    fn tell(&mut self, out: &mut impl FnMut(Event), report: &mut impl FnMut(Report)) {
         let (objects, duplicates) = Objects::merge(self.folder.manifests());
         duplicates.iter().filter(|new| !self.duplicates.contains(new)).cloned().for_each(report);
         self.duplicates = duplicates;
@@ -102,7 +119,6 @@ impl Source {
             out(Event::Delete(key.clone()));
         }
         self.told = now;
-        Ok(())
     }
 }
 

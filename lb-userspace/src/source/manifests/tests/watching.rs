@@ -13,16 +13,20 @@ struct Following {
 }
 
 impl Following {
-    /// Watches a folder and waits for its first pass.
+    /// Watches a folder and waits until it is synced.
     fn new(dir: &Path) -> Self {
+        let mut following = Self::begin(dir);
+        following.until("the first pass", |state| state.synced);
+        following
+    }
+
+    fn begin(dir: &Path) -> Self {
         let (send_event, events) = channel();
         let (send_report, reports) = channel();
         let out = move |event| drop(send_event.send(event));
         let watcher = watch(dir, out, move |report| drop(send_report.send(report)));
         let watcher = watcher.expect("a watched folder");
-        let mut following = Self { _watcher: watcher, events, reports, state: State::default() };
-        following.until("the first pass", |state| state.synced);
-        following
+        Self { _watcher: watcher, events, reports, state: State::default() }
     }
 
     /// Takes events until the state is as wanted.
@@ -148,12 +152,42 @@ fn a_broken_file_stays_in_force() {
     replace(dir.path(), "a.yaml", &format!("{}---\nkind: [\n", service("a", "2")));
     let report = following.report();
     assert!(report.contains("a.yaml, document 2, line "), "{report}");
+    let kept = "; what was loaded from it before stays in force until it is corrected";
+    assert!(report.ends_with(kept), "{report}");
     // Another file goes on, and nothing was taken away meanwhile.
     write(dir.path(), "c.yaml", &service("c", "1"));
     following.until_services(&["a 1", "b 1", "c 1"]);
     write(dir.path(), "a.yaml", &service("a", "3"));
     following.until_services(&["a 3", "c 1"]);
     assert!(following.reports.try_recv().is_err());
+}
+
+#[test]
+fn synced_waits_for_the_last_broken_file() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.yaml", "kind: [");
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    write(dir.path(), "c.yaml", "kind: [");
+    let mut following = Following::begin(dir.path());
+    for name in ["a.yaml", "c.yaml"] {
+        let report = following.report();
+        assert!(report.contains(name), "{report}");
+        let withheld = "; nothing is published before it is corrected or removed";
+        assert!(report.ends_with(withheld), "{report}");
+    }
+    replace(dir.path(), "a.yaml", &service("a", "1"));
+    following.until_services(&["a 1", "b 1"]);
+    // A file that was in order once is not waited for again.
+    replace(dir.path(), "b.yaml", "kind: [");
+    assert!(following.report().ends_with("stays in force until it is corrected"));
+    assert!(!following.state.synced);
+    fs::remove_file(dir.path().join("c.yaml")).unwrap();
+    following.until("the end of the wait", |state| state.synced);
+    assert_eq!(following.state.services(), ["a 1", "b 1"]);
+
+    replace(dir.path(), "d.yaml", "kind: [");
+    let report = following.report();
+    assert!(report.ends_with("; it is not served until it is corrected"), "{report}");
 }
 
 #[test]
