@@ -15,7 +15,11 @@ use std::{
 };
 
 use self::file::{File, renew};
-use super::{Report, objects::Manifest};
+use super::{
+    Report,
+    objects::Described,
+    parse::{Misspelt, Parsed},
+};
 
 /// The manifests of one folder, as they were at the last scan.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ impl Folder {
         let mut changed = false;
         self.files.retain(|path, file| {
             let stays = present.contains_key(path);
-            changed |= !stays && !file.manifests.is_empty();
+            changed |= !stays && file.content != Parsed::default();
             stays
         });
         for (path, metadata) in present {
@@ -64,8 +68,23 @@ impl Folder {
     }
 
     /// What each file describes, in the order of the files' names.
-    pub(super) fn manifests(&self) -> impl Iterator<Item = (&Path, &[Manifest])> + Clone {
-        self.files.iter().map(|(path, file)| (path.as_path(), file.manifests.as_slice()))
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Path, &[Described])> + Clone {
+        self.files.iter().map(|(path, file)| (path.as_path(), file.content.objects.as_slice()))
+    }
+
+    /// What is left out of each file for the way that its kind is written.
+    pub(super) fn misspelt(&self) -> impl Iterator<Item = Report> {
+        self.files.iter().flat_map(|(path, file)| {
+            file.content.misspelt.iter().map(|Misspelt { written, api_version, kind }| {
+                Report::Kind {
+                    place: written.spot.of(path),
+                    api_version: written.api_version.clone(),
+                    kind: written.kind.clone(),
+                    meant_version: api_version,
+                    meant_kind: kind.clone(),
+                }
+            })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` count, not those of sub-folders. They hold Services,
 //! EndpointSlices, Endpoints, Pods and Nodes, alone, in multi-document files, or in lists; other
-//! kinds are ignored. To change a file, better rename a new one over it: one that is edited in
+//! kinds are ignored, with a line in the log for each file that has some. To change a file, better rename a new one over it: one that is edited in
 //! place may be read while it is half written.
 //!
 //! ```text
@@ -17,6 +17,7 @@
 
 mod controller;
 mod error;
+mod findings;
 mod folder;
 mod objects;
 mod parse;
@@ -32,10 +33,11 @@ use k8s_openapi::api::{
 };
 
 pub use self::{
-    error::{Error, Report, Standing},
+    error::{Error, Place, Report, Standing},
     watch::{Watcher, watch},
 };
 use self::{
+    findings::Findings,
     folder::Folder,
     objects::{Name, Objects, name_of},
 };
@@ -63,8 +65,7 @@ struct Source {
     folder: Folder,
     told: BTreeMap<ObjectKey, Told>,
     synced: bool,
-    /// Objects that were described twice at the last scan.
-    duplicates: Vec<Report>,
+    findings: Findings,
 }
 
 /// An object that was sent, shared with the file that it came from.
@@ -81,7 +82,7 @@ impl Source {
             folder: Folder::new(dir),
             told: BTreeMap::new(),
             synced: false,
-            duplicates: Vec::new(),
+            findings: Findings::default(),
         }
     }
 
@@ -104,9 +105,9 @@ impl Source {
 
     /// Sends the difference between what the files describe now and what was sent before.
     fn tell(&mut self, out: &mut impl FnMut(Event), report: &mut impl FnMut(Report)) {
-        let (objects, duplicates) = Objects::merge(self.folder.manifests());
-        duplicates.iter().filter(|new| !self.duplicates.contains(new)).cloned().for_each(report);
-        self.duplicates = duplicates;
+        let (objects, mut findings) = Objects::merge(self.folder.objects());
+        findings.extend(self.folder.misspelt());
+        self.findings.renew(findings, report);
         let now = desired(&objects);
         // A Service comes after its slices and goes before them, so that it is never there
         // without the endpoints that it is to have.

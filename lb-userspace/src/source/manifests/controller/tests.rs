@@ -5,8 +5,9 @@ use super::{super::parse::parse, *};
 /// The made slices of some objects in namespace "default": name, ports and endpoints in short.
 fn made(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
     let text: Vec<_> = objects.into_iter().map(|object| object.to_string()).collect();
-    let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-    let (objects, reports) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
+    let parsed = parse(&text.join("\n---\n")).expect("valid manifests");
+    let (objects, reports) =
+        Objects::merge([("test.yaml".as_ref(), &parsed.objects[..])].into_iter());
     assert!(reports.is_empty(), "{reports:?}");
     slices(&objects).iter().map(display).collect()
 }
@@ -40,7 +41,8 @@ fn display(slice: &EndpointSlice) -> String {
     format!("{} [{}] {}", labels[SERVICE_LABEL], ports.join(" "), endpoints.join(", "))
 }
 
-fn service(spec: Value) -> Value {
+fn service(mut spec: Value) -> Value {
+    spec["clusterIP"] = json!("10.96.0.1");
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
 }
 
@@ -289,8 +291,9 @@ fn a_slice_keeps_its_name_while_endpoints_change() {
             .chain(pods)
             .map(ToString::to_string)
             .collect();
-        let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-        let (objects, _) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
+        let parsed = parse(&text.join("\n---\n")).expect("valid manifests");
+        let (objects, _) =
+            Objects::merge([("test.yaml".as_ref(), &parsed.objects[..])].into_iter());
         slices(&objects).into_iter().map(|slice| slice.metadata.name).collect::<Vec<_>>()
     };
     let one = names(&[pod("a", "10.0.0.1", json!({}))]);

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::source::manifests::{Report, error::Standing, objects::Manifest, parse::parse};
+use crate::source::manifests::{
+    Report, Standing,
+    parse::{Parsed, parse},
+};
 
 /// Two ticks of the slowest clock that stamps files (100 per second). A file that was changed more
 /// recently than this before a scan may change again without its stamp telling.
@@ -25,7 +28,7 @@ pub(super) const EMPTY_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct File {
     pub(super) stamp: Option<Stamp>,
     /// What counts: from the last time that the file was in order.
-    pub(super) manifests: Vec<Manifest>,
+    pub(super) content: Parsed,
     /// Whether the file was in order once.
     pub(super) loaded: bool,
     problem: Option<Report>,
@@ -58,28 +61,36 @@ impl File {
         if stamp.is_some() && self.stamp == stamp {
             return false;
         }
-        if !self.manifests.is_empty() && metadata.as_ref().is_ok_and(|m| is_fresh_empty(m, begun)) {
+        if !self.content.objects.is_empty()
+            && metadata.as_ref().is_ok_and(|m| is_fresh_empty(m, begun))
+        {
             self.stamp = None;
             return false;
         }
         self.stamp = stamp.filter(|stamp| stamp.is_settled(begun));
         let standing = self.standing(withheld);
         match metadata.and_then(|_| fs::read_to_string(path)).map(|text| parse(&text)) {
-            Ok(Ok(manifests)) => {
+            Ok(Ok(content)) => {
                 self.problem = None;
                 self.loaded = true;
-                let changed = self.manifests != manifests;
-                self.manifests = manifests;
+                let changed = self.content != content;
+                if let Some((first, count)) = &content.ignored
+                    && self.content.ignored != content.ignored
+                {
+                    tracing::info!(
+                        "{}: ignored, because `apiVersion: {}`, `kind: {}` does not count here; \
+                         objects of such kinds in this file: {count}",
+                        first.spot.of(path),
+                        first.api_version,
+                        first.kind,
+                    );
+                }
+                self.content = content;
                 changed
             }
             Ok(Err(broken)) => {
-                let problem = Report::Broken {
-                    file: path.to_path_buf(),
-                    document: broken.document,
-                    line: broken.line,
-                    reason: broken.reason,
-                    standing,
-                };
+                let problem =
+                    Report::Broken { place: broken.spot.of(path), reason: broken.reason, standing };
                 renew(&mut self.problem, Some(problem), report);
                 false
             }
@@ -98,7 +109,7 @@ impl File {
     }
 
     fn standing(&self, withheld: bool) -> Standing {
-        match (self.manifests.is_empty(), withheld && !self.loaded) {
+        match (self.content.objects.is_empty(), withheld && !self.loaded) {
             (false, _) => Standing::Kept,
             (true, true) => Standing::Withheld,
             (true, false) => Standing::Unserved,

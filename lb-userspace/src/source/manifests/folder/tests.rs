@@ -37,7 +37,7 @@ fn an_emptied_file_counts_after_a_while() {
     let mut folder = Folder::new(dir.path());
     let mut scan = || {
         let changed = folder.scan(&mut |report| panic!("{report}")).unwrap();
-        (changed, folder.manifests().map(|(_, manifests)| manifests.len()).sum::<usize>())
+        (changed, folder.objects().map(|(_, objects)| objects.len()).sum::<usize>())
     };
     assert_eq!(scan(), (true, 1));
     let file = fs::File::create(&path).unwrap();

@@ -84,16 +84,75 @@ fn the_first_of_two_files_wins() {
     assert_eq!(state.services(), ["web a"]);
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (a, b) = (path("a.yaml"), path("b.yaml"));
+    let ends = "; the former counts, so remove the latter";
     assert_eq!(
         reports,
         [
             format!(
-                "Service default/web is in {a} and again in {b}; the former counts, so remove the \
-                 latter"
+                "Service default/web is in {a}, document 1, line 1 and again in {b}, document 1, \
+                 line 1{ends}"
             ),
-            format!("Node n is in {b} and again in {b}; the former counts, so remove the latter"),
+            format!(
+                "Node n is in {b}, document 2, line 8 and again in {b}, document 3, line 12{ends}"
+            ),
         ]
     );
+}
+
+#[test]
+fn many_duplicates_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = |count| {
+        let node = |index| format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n{index}}}\n");
+        (0..count).map(node).collect::<Vec<_>>().join("---\n")
+    };
+    write(dir.path(), "a.yaml", &nodes(1000));
+    write(dir.path(), "b.yaml", &nodes(1000));
+    let (_, reports) = loaded(dir.path());
+    assert_eq!(reports.len(), 11, "{reports:?}");
+    assert!(reports[10].starts_with("and 990 more"), "{}", reports[10]);
+    write(dir.path(), "b.yaml", &nodes(10));
+    assert_eq!(loaded(dir.path()).1.len(), 10);
+}
+
+#[test]
+fn a_service_without_an_address_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = |name: &str, spec: &str| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+    };
+    let services = [
+        service("served", "clusterIP: 10.96.0.1"),
+        service("served6", "clusterIPs: [\"fd00::1\"]"),
+        service("headless", "clusterIP: None"),
+        service("external", "type: ExternalName, externalName: example.org"),
+        service("misspelt", "clusterIp: 10.96.0.2"),
+        service("assigned", "clusterIP: \"\""),
+    ];
+    write(dir.path(), "a.yaml", &services.join("---\n"));
+    let (_, reports) = loaded(dir.path());
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    for (report, (line, name)) in reports.iter().zip([(21, "misspelt"), (26, "assigned")]) {
+        assert!(
+            report.contains(&format!(", line {line}: Service default/{name} has no")),
+            "{report}"
+        );
+        assert!(report.contains("set spec.clusterIP"), "{report}");
+    }
+}
+
+#[test]
+fn a_misspelt_kind_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.yaml", "# one\napiVersion: v1\nkind: service\n");
+    let (state, reports) = loaded(dir.path());
+    assert!(state.synced && state.objects.is_empty());
+    let words = format!(
+        "{}, document 1, line 2: ignored, because `apiVersion: v1`, `kind: service` is not read; \
+         write `apiVersion: v1`, `kind: Service`",
+        dir.path().join("a.yaml").display()
+    );
+    assert_eq!(reports, [words]);
 }
 
 #[test]
@@ -101,8 +160,10 @@ fn a_folder_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
     let error = load(&missing, |_| {}, |_| {}).expect_err("no folder");
-    let words = format!("cannot read the manifests folder {}: ", missing.display());
+    let words = format!("--manifests {}: cannot read the folder; name one", missing.display());
     assert!(error.to_string().starts_with(&words), "{error}");
+    let cause = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(cause.contains("No such file") && !error.to_string().contains(&cause), "{error}");
     let error = watch(&missing, |_| {}, |_| {}).expect_err("no folder");
     assert!(error.to_string().starts_with(&words), "{error}");
 }

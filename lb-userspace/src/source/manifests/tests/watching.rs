@@ -197,7 +197,10 @@ fn a_duplicate_is_reported_once_and_takes_over() {
     let mut following = Following::new(dir.path());
     write(dir.path(), "b.yaml", &service("web", "b"));
     let report = following.report();
-    assert!(report.contains("a.yaml and again in ") && report.contains("b.yaml;"), "{report}");
+    assert!(report.contains("a.yaml, document 1, line 1 and again in "), "{report}");
+    assert!(report.contains("b.yaml, document 1, line 1;"), "{report}");
+    // The same on another line is no news.
+    replace(dir.path(), "b.yaml", &format!("# a comment\n{}", service("web", "b")));
     write(dir.path(), "c.yaml", &service("other", "1"));
     following.until_services(&["other 1", "web a"]);
     fs::remove_file(dir.path().join("a.yaml")).unwrap();
@@ -216,7 +219,8 @@ fn the_folder_goes_and_comes_back() {
     // In one step, so that no scan can see the folder empty.
     fs::rename(&dir, parent.path().join("old")).unwrap();
     let report = following.report();
-    assert!(report.starts_with("cannot read the manifests folder"), "{report}");
+    let words = format!("--manifests {}: cannot read the folder: ", dir.display());
+    assert!(report.starts_with(&words), "{report}");
     assert_eq!(following.state.services(), ["a 1"]);
 
     fs::create_dir(&dir).unwrap();
