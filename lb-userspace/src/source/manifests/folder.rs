@@ -11,7 +11,7 @@ use std::{
     fs::{self, Metadata},
     io,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use self::file::{File, renew};
@@ -21,11 +21,21 @@ use super::{
     parse::{Misspelt, Parsed},
 };
 
+/// How long a file must be gone before that counts. Some editors rename a file aside before they
+/// make the new one, which takes them milliseconds; deletion is meant, and seen, soon after.
+const GONE_GRACE: Duration = Duration::from_millis(300);
+
+/// The same where nothing is left, or where the folder itself was gone: it may have been made
+/// anew just now, and whoever fills it takes longer.
+const ALL_GONE_GRACE: Duration = Duration::from_secs(2);
+
 /// The manifests of one folder, as they were at the last scan.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
     files: BTreeMap<PathBuf, File>,
+    /// Files that went, each still counting until its time.
+    gone: BTreeMap<PathBuf, (File, Instant)>,
     complete: bool,
     /// The problem that the last scan ended with.
     problem: Option<Report>,
@@ -33,32 +43,76 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), files: BTreeMap::new(), complete: false, problem: None }
+        Self {
+            dir: dir.to_path_buf(),
+            files: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            complete: false,
+            problem: None,
+        }
     }
 
     /// Reads what changed since the last scan, and gives reports of problems that are new. Returns
-    /// whether any description changed. All stays as it was if the folder cannot be listed.
-    pub(super) fn scan(&mut self, report: &mut impl FnMut(Report)) -> io::Result<bool> {
+    /// whether any description changed. All stays as it was if the folder cannot be listed. `now`
+    /// never goes back from scan to scan.
+    pub(super) fn scan(
+        &mut self,
+        now: Instant,
+        report: &mut impl FnMut(Report),
+    ) -> io::Result<bool> {
         let begun = SystemTime::now();
         let listed = list(&self.dir);
+        let was_gone = self.problem.is_some();
         let problem = listed
             .as_ref()
             .err()
             .map(|error| Report::Folder { dir: self.dir.clone(), reason: error.to_string() });
         renew(&mut self.problem, problem, report);
         let present = listed?;
-        let mut changed = false;
-        self.files.retain(|path, file| {
-            let stays = present.contains_key(path);
-            changed |= !stays && file.content != Parsed::default();
-            stays
-        });
+        let all_gone = was_gone || present.is_empty();
+        let mut changed = self.set_aside(&present, now, all_gone);
         for (path, metadata) in present {
             let file = self.files.entry(path.clone()).or_default();
             changed |= file.refresh(&path, metadata, begun, !self.complete, report);
         }
         self.complete = self.complete || self.files.values().all(|file| file.loaded);
         Ok(changed)
+    }
+
+    /// Sets aside the files that are not present, takes those that are back, and forgets those
+    /// whose time is over. Returns whether that changes what counts: by being set aside a file
+    /// gives way to others that describe the same.
+    fn set_aside<T>(
+        &mut self,
+        present: &BTreeMap<PathBuf, T>,
+        now: Instant,
+        all_gone: bool,
+    ) -> bool {
+        let mut changed = false;
+        let back = self.gone.extract_if(.., |path, _| present.contains_key(path));
+        for (path, (file, _)) in back {
+            self.files.insert(path, file);
+            changed = true;
+        }
+        let until = now + if all_gone { ALL_GONE_GRACE } else { GONE_GRACE };
+        for (path, file) in self.files.extract_if(.., |path, _| !present.contains_key(path)) {
+            changed |= file.content != Parsed::default();
+            if !file.content.objects.is_empty() {
+                self.gone.insert(path, (file, until));
+            }
+        }
+        let before = self.gone.len();
+        self.gone.retain(|_, (_, until)| *until > now);
+        changed || self.gone.len() != before
+    }
+
+    /// When the next file that went is due to be forgotten, if one is. None while the folder cannot
+    /// be listed, since nothing is forgotten then.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.problem.is_some() {
+            return None;
+        }
+        self.gone.values().map(|(_, until)| *until).min()
     }
 
     /// Whether at some scan each file that was there had been in order once. It stays so: what is
@@ -70,6 +124,11 @@ impl Folder {
     /// What each file describes, in the order of the files' names.
     pub(super) fn objects(&self) -> impl Iterator<Item = (&Path, &[Described])> + Clone {
         self.files.iter().map(|(path, file)| (path.as_path(), file.content.objects.as_slice()))
+    }
+
+    /// What counts of files that went, unless another file describes it now.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &Described> {
+        self.gone.values().flat_map(|(file, _)| &file.content.objects)
     }
 
     /// What is left out of each file for the way that its kind is written.

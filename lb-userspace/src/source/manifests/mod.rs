@@ -2,8 +2,8 @@
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` count, not those of sub-folders. They hold Services,
 //! EndpointSlices, Endpoints, Pods and Nodes, alone, in multi-document files, or in lists; other
-//! kinds are ignored, with a line in the log for each file that has some. To change a file, better rename a new one over it: one that is edited in
-//! place may be read while it is half written.
+//! kinds are ignored, with a line in the log for each file that has some. To change a file, better
+//! rename a new one over it: one that is edited in place may be read while it is half written.
 //!
 //! ```text
 //!  files ── folder ──> manifests ── objects ──> all, each once ── controller ──> + made slices
@@ -13,7 +13,10 @@
 //! Whenever anything changed, everything is put together anew, and only the difference goes out.
 //! [`Event::Synced`] waits until every file has been in order once, so that a broken file at the
 //! start cannot make a receiver take away what it is meant to hold. After that a broken file keeps
-//! what was loaded from it. This module must never send an object that did not change.
+//! what was loaded from it, and a file that goes counts for another 300 ms (2 s if nothing is left),
+//! since editors remove what they are about to write anew.
+//!
+//! This module must never send an object that did not change.
 
 mod controller;
 mod error;
@@ -25,7 +28,7 @@ mod parse;
 mod tests;
 mod watch;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -93,7 +96,7 @@ impl Source {
         out: &mut impl FnMut(Event),
         report: &mut impl FnMut(Report),
     ) -> std::io::Result<()> {
-        if self.folder.scan(report)? {
+        if self.folder.scan(Instant::now(), report)? {
             self.tell(out, report);
         }
         if !self.synced && self.folder.is_complete() {
@@ -103,9 +106,15 @@ impl Source {
         Ok(())
     }
 
+    /// When to scan again at the latest, if nothing happens before.
+    fn due(&self) -> Option<Instant> {
+        self.folder.due()
+    }
+
     /// Sends the difference between what the files describe now and what was sent before.
     fn tell(&mut self, out: &mut impl FnMut(Event), report: &mut impl FnMut(Report)) {
-        let (objects, mut findings) = Objects::merge(self.folder.objects());
+        let (mut objects, mut findings) = Objects::merge(self.folder.objects());
+        objects.fill_up(self.folder.gone());
         findings.extend(self.folder.misspelt());
         self.findings.renew(findings, report);
         let now = desired(&objects);

@@ -102,6 +102,13 @@ impl<'a> Objects<'a> {
         (objects, reports)
     }
 
+    /// Adds what is not there yet, without a report.
+    pub(super) fn fill_up(&mut self, more: impl Iterator<Item = &'a Described>) {
+        for described in more {
+            self.insert(&described.object);
+        }
+    }
+
     /// Adds an object, unless there is one of its name already.
     fn insert(&mut self, manifest: &'a Manifest) -> bool {
         let name = manifest.name();

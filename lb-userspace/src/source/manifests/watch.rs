@@ -93,7 +93,8 @@ impl Follower {
             self.renew_watch();
             // A failure is among the reports, and the next scan tries again.
             let _ = source.scan(&mut out, &mut report);
-            if self.woken.recv_timeout(RESCAN).is_ok() {
+            let due = source.due().map(|due| due.saturating_duration_since(Instant::now()));
+            if self.woken.recv_timeout(due.unwrap_or(RESCAN).min(RESCAN)).is_ok() {
                 self.settle();
             }
         }

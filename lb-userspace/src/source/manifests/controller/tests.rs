@@ -260,7 +260,6 @@ fn slices_that_are_never_used_do_not_count_as_given() {
         slice("IPv6", of_web.clone()),
         slice("FQDN", of_web),
         slice("IPv4", headless),
-        slice("IPv4", json!({"kubernetes.io/service-name": ""})),
         slice("IPv4", json!({})),
     ] {
         let objects = by_pods.iter().chain([&slice]).cloned();

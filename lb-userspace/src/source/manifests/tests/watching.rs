@@ -104,6 +104,23 @@ fn atomic_rename() {
 }
 
 #[test]
+fn rename_aside_then_create_never_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.yaml", &service("a", "0"));
+    write(dir.path(), "b.yaml", &service("b", "0"));
+    let mut following = Following::new(dir.path());
+    fs::rename(dir.path().join("a.yaml"), dir.path().join("a.yaml~")).unwrap();
+    // A change that a scan between the two steps finds.
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    following.until("b 1", |state| state.services().contains(&"b 1".to_owned()));
+    assert_eq!(following.state.services(), ["a 0", "b 1"]);
+    fs::rename(dir.path().join("a.yaml~"), dir.path().join("a.yaml")).unwrap();
+    write(dir.path(), "c.yaml", &service("c", "0"));
+    following.until("c 0", |state| state.services().contains(&"c 0".to_owned()));
+    assert_eq!(following.state.services(), ["a 0", "b 1", "c 0"]);
+}
+
+#[test]
 fn config_map_swap() {
     let dir = tempfile::tempdir().unwrap();
     let version = |folder: &str, text: &str| {
