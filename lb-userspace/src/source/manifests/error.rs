@@ -62,6 +62,14 @@ pub enum Report {
         /// What counts meanwhile.
         standing: Standing,
     },
+    /// Something with the name of a manifest that is no file.
+    #[error("{}: not read, because it is {instead}", file.display())]
+    Skipped {
+        /// Its name.
+        file: PathBuf,
+        /// What it is.
+        instead: &'static str,
+    },
     /// An object that is described twice.
     #[error(
         "{object} is in {used} and again in {ignored}; the former counts, so remove the latter"
@@ -134,7 +142,10 @@ impl Report {
             Self::Broken { place, .. }
             | Self::NoClusterIp { place, .. }
             | Self::Kind { place, .. } => place.forget_line(),
-            Self::Unreadable { .. } | Self::More { .. } | Self::Folder { .. } => {}
+            Self::Unreadable { .. }
+            | Self::Skipped { .. }
+            | Self::More { .. }
+            | Self::Folder { .. } => {}
         }
         report
     }

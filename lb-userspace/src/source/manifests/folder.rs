@@ -36,6 +36,8 @@ pub(super) struct Folder {
     files: BTreeMap<PathBuf, File>,
     /// Files that went, each still counting until its time.
     gone: BTreeMap<PathBuf, (File, Instant)>,
+    /// What has a manifest's name without being a file.
+    skipped: BTreeMap<PathBuf, &'static str>,
     complete: bool,
     /// The problem that the last scan ended with.
     problem: Option<Report>,
@@ -47,6 +49,7 @@ impl Folder {
             dir: dir.to_path_buf(),
             files: BTreeMap::new(),
             gone: BTreeMap::new(),
+            skipped: BTreeMap::new(),
             complete: false,
             problem: None,
         }
@@ -68,7 +71,13 @@ impl Folder {
             .err()
             .map(|error| Report::Folder { dir: self.dir.clone(), reason: error.to_string() });
         renew(&mut self.problem, problem, report);
-        let present = listed?;
+        let Listed { files: present, skipped } = listed?;
+        for (path, &instead) in &skipped {
+            if self.skipped.get(path) != Some(&instead) {
+                report(Report::Skipped { file: path.clone(), instead });
+            }
+        }
+        self.skipped = skipped;
         let all_gone = was_gone || present.is_empty();
         let mut changed = self.set_aside(&present, now, all_gone);
         for (path, metadata) in present {
@@ -147,22 +156,38 @@ impl Folder {
     }
 }
 
-/// The manifest files of a folder. A file that vanishes meanwhile, or a link that leads nowhere, is
-/// as good as absent.
-fn list(dir: &Path) -> io::Result<BTreeMap<PathBuf, io::Result<Metadata>>> {
-    let mut files = BTreeMap::new();
+/// What has the name of a manifest.
+struct Listed {
+    files: BTreeMap<PathBuf, io::Result<Metadata>>,
+    /// What cannot be one, and what it is instead.
+    skipped: BTreeMap<PathBuf, &'static str>,
+}
+
+/// Lists a folder. A file that vanishes meanwhile is as good as absent.
+fn list(dir: &Path) -> io::Result<Listed> {
+    let mut listed = Listed { files: BTreeMap::new(), skipped: BTreeMap::new() };
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if !is_manifest(&path) {
             continue;
         }
-        match fs::metadata(&path) {
-            Ok(metadata) if !metadata.is_file() => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            metadata => drop(files.insert(path, metadata)),
-        }
+        let instead = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => "a folder",
+            Ok(metadata) if !metadata.is_file() => "no regular file",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(&path).is_err() {
+                    continue;
+                }
+                "a link that leads nowhere"
+            }
+            metadata => {
+                listed.files.insert(path, metadata);
+                continue;
+            }
+        };
+        listed.skipped.insert(path, instead);
     }
-    Ok(files)
+    Ok(listed)
 }
 
 /// Whether the name is one of a manifest, and not hidden or an editor's temporary file, which
@@ -172,5 +197,5 @@ fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     !name.starts_with(b".")
         && !name.starts_with(b"#")
-        && ["yaml", "yml", "json"].iter().any(|known| extension == *known)
+        && ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }

@@ -7,7 +7,7 @@ use super::{
 
 #[test]
 fn names_of_manifests() {
-    for name in ["a.yaml", "a.yml", "a.json", "a.b.yaml", "a~.yaml"] {
+    for name in ["a.yaml", "a.yml", "a.json", "a.b.yaml", "a~.yaml", "a.YAML", "a.Yml"] {
         assert!(is_manifest(&Path::new("dir").join(name)), "{name}");
     }
     for name in [

@@ -46,11 +46,18 @@ fn only_manifests_count() {
     fs::create_dir(dir.path().join("folder.yaml")).unwrap();
     write(&dir.path().join("folder.yaml"), "a.yaml", &service("wrong", "1"));
     std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.yaml")).unwrap();
-    write(dir.path(), "b.yaml", &service("right", "1"));
+    write(dir.path(), "b.YAML", &service("right", "1"));
     let (state, reports) = loaded(dir.path());
     assert_eq!(state.services(), ["right 1"]);
     assert!(state.synced);
-    assert!(reports.is_empty(), "{reports:?}");
+    let (dangling, folder) = (dir.path().join("dangling.yaml"), dir.path().join("folder.yaml"));
+    assert_eq!(
+        reports,
+        [
+            format!("{}: not read, because it is a link that leads nowhere", dangling.display()),
+            format!("{}: not read, because it is a folder", folder.display()),
+        ]
+    );
 }
 
 #[test]

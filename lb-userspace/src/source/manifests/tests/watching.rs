@@ -208,6 +208,17 @@ fn synced_waits_for_the_last_broken_file() {
 }
 
 #[test]
+fn what_is_no_file_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("a.yaml")).unwrap();
+    let mut following = Following::new(dir.path());
+    assert!(following.report().ends_with("a.yaml: not read, because it is a folder"));
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    following.until_services(&["b 1"]);
+    assert!(following.reports.try_recv().is_err());
+}
+
+#[test]
 fn a_duplicate_is_reported_once_and_takes_over() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.yaml", &service("web", "a"));
