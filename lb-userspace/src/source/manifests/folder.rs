@@ -130,6 +130,11 @@ impl Folder {
         self.complete
     }
 
+    /// How many manifest files there are.
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     /// What each file describes, in the order of the files' names.
     pub(super) fn objects(&self) -> impl Iterator<Item = (&Path, &[Described])> + Clone {
         self.files.iter().map(|(path, file)| (path.as_path(), file.content.objects.as_slice()))

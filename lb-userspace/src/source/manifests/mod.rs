@@ -96,14 +96,29 @@ impl Source {
         out: &mut impl FnMut(Event),
         report: &mut impl FnMut(Report),
     ) -> std::io::Result<()> {
-        if self.folder.scan(Instant::now(), report)? {
+        let changed = self.folder.scan(Instant::now(), report)?;
+        if changed {
             self.tell(out, report);
         }
-        if !self.synced && self.folder.is_complete() {
+        let first = !self.synced && self.folder.is_complete();
+        if first {
             self.synced = true;
             out(Event::Synced);
         }
+        if changed || first {
+            self.log(first);
+        }
         Ok(())
+    }
+
+    fn log(&self, first: bool) {
+        let count = |kind| self.told.keys().filter(|key| key.kind == kind).count();
+        let (services, slices) = (count(Kind::Service), count(Kind::EndpointSlice));
+        let (files, synced) = (self.folder.len(), self.synced);
+        tracing::info!(files, services, slices, synced, "manifests read");
+        if first && services == 0 {
+            tracing::warn!("no manifest describes a Service, so no connection is balanced yet");
+        }
     }
 
     /// When to scan again at the latest, if nothing happens before.

@@ -71,7 +71,9 @@ impl File {
         let standing = self.standing(withheld);
         match metadata.and_then(|_| fs::read_to_string(path)).map(|text| parse(&text)) {
             Ok(Ok(content)) => {
-                self.problem = None;
+                if self.problem.take().is_some() {
+                    tracing::info!("{}: corrected", path.display());
+                }
                 self.loaded = true;
                 let changed = self.content != content;
                 if let Some((first, count)) = &content.ignored
