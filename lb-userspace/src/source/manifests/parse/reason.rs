@@ -9,7 +9,7 @@ const QUOTED: usize = 80;
 
 /// The line within the document, 0 if unknown, and the reason with that line's text.
 pub(super) fn describe(error: &Error, text: &str) -> (usize, String) {
-    let Some(location) = error.location() else { return (0, reason(error, &error.to_string())) };
+    let Some(location) = error.location() else { return without_location(error, text) };
     let line = usize::try_from(location.line()).unwrap_or(0);
     // The parser's line is one of the document, which would mislead beside the one of the file.
     let suffix = format!(" at line {}, column {}", location.line(), location.column());
@@ -20,6 +20,19 @@ pub(super) fn describe(error: &Error, text: &str) -> (usize, String) {
         return (line, reason);
     }
     (line, format!("{reason} (`{quoted}`)"))
+}
+
+/// Times are checked after their text was read, so their mistakes have no place. It is known where
+/// only one line can be meant.
+fn without_location(error: &Error, text: &str) -> (usize, String) {
+    let message = error.to_string();
+    let mut times = (1..).zip(text.lines()).filter(|(_, line)| line.contains("Timestamp"));
+    match (times.next(), times.next()) {
+        (Some((line, _)), None) => {
+            (line, format!("a time such as 2024-01-31T12:00:00Z is needed here: {message}"))
+        }
+        _ => (0, reason(error, &message)),
+    }
 }
 
 fn reason(error: &Error, message: &str) -> String {
@@ -40,6 +53,9 @@ fn reason(error: &Error, message: &str) -> String {
 }
 
 fn known_message(message: &str) -> Option<&'static str> {
+    if message.ends_with("expected IntOrString") {
+        return Some("a number or a name is needed here");
+    }
     let known = [
         ("invalid i32", "a whole number is needed here, of -2147483648 to 2147483647"),
         ("invalid i64", "a whole number is needed here"),

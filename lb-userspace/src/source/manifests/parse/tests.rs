@@ -145,6 +145,10 @@ fn reasons_are_in_plain_words() {
         ("apiVersion: v1\nkind: Service\nspec: {publishNotReadyAddresses: x}\n", "`true` or"),
         ("apiVersion: v1\nkind: Service\nmetadata: *a\n", "anchor"),
         ("apiVersion: v1\nkind: List\nitems: {}\n", "a list of objects"),
+        (
+            "apiVersion: v1\nkind: Service\nspec: {ports: [{port: 1, targetPort: []}]}\n",
+            "a number or a name is needed here",
+        ),
     ] {
         let (.., reason) = broken(text);
         assert!(reason.contains(words), "{text}{reason}");
@@ -245,4 +249,12 @@ fn size_alone_is_no_mistake() {
     let many = "a, ".repeat(300_000);
     let text = format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n, finalizers: [{many}]}}\n");
     assert_eq!(names(&text), ["Node n"]);
+}
+
+#[test]
+fn a_wrong_time_has_its_line() {
+    let text = format!("{SERVICE}  creationTimestamp: yesterday\n  labels: {{}}\n");
+    let (_, line, reason) = broken(&text);
+    assert_eq!(line, 5);
+    assert!(reason.starts_with("a time such as 2024-01-31T12:00:00Z is needed here"), "{reason}");
 }
