@@ -9,6 +9,7 @@
 mod address;
 mod claims;
 mod eligible;
+mod labels;
 mod notice;
 mod service;
 mod slice;
@@ -25,6 +26,7 @@ use lb_common::FrontendKey4;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::notice::Notice;
+pub(crate) use self::slice::service_of;
 use self::{
     claims::{Claim, Claims},
     service::Spec,
@@ -88,9 +90,9 @@ pub struct Frontend {
 
 impl Model {
     /// An empty model. `node_name` is the name of the Node object that this agent runs on; without
-    /// it no endpoint is local and no topology hint applies.
+    /// it, or with an empty one, no endpoint is local and no topology hint applies.
     pub fn new(node_name: Option<String>) -> Self {
-        Self { node: node_name, ..Self::default() }
+        Self { node: node_name.filter(|name| !name.is_empty()), ..Self::default() }
     }
 
     /// Takes in one event of a source.

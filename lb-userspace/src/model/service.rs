@@ -9,11 +9,9 @@ use lb_common::FrontendKey4;
 
 use super::{
     address::{parse_ipv4, unusable},
+    labels::is_for_others,
     notice::Notice,
 };
-
-/// A Service with this label belongs to another proxy.
-const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
 /// IANA protocol number.
 const TCP: u8 = 6;
@@ -64,11 +62,9 @@ impl Spec {
 
 /// Whether a Service of this kind has frontends at all, if it has addresses.
 fn served(object: &Service) -> bool {
-    let of_another_proxy =
-        object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL));
     let external_name =
         object.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
-    !of_another_proxy && !external_name
+    !is_for_others(&object.metadata) && !external_name
 }
 
 struct Reader<'a> {

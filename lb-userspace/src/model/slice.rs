@@ -11,11 +11,11 @@ use k8s_openapi::api::discovery::v1::{
 
 use super::{
     address::{parse_ipv4, unusable},
+    labels::is_for_others,
     notice::Notice,
 };
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 
 /// The part of an EndpointSlice that counts.
 #[derive(Debug, PartialEq)]
@@ -99,11 +99,11 @@ impl Endpoint {
 }
 
 /// The Service that a slice belongs to, if the slice counts at all.
-pub(super) fn service_of(object: &EndpointSlice) -> Option<&str> {
-    let labels = object.metadata.labels.as_ref()?;
-    if object.address_type != "IPv4" || labels.contains_key(HEADLESS_LABEL) {
+pub(crate) fn service_of(object: &EndpointSlice) -> Option<&str> {
+    if object.address_type != "IPv4" || is_for_others(&object.metadata) {
         return None;
     }
+    let labels = object.metadata.labels.as_ref()?;
     labels.get(SERVICE_LABEL).map(String::as_str).filter(|service| !service.is_empty())
 }
 

@@ -153,14 +153,13 @@ fn point_11_internal_traffic_policy_local() {
     assert_eq!(caller.backends(WEB), NONE);
     assert!(caller.notices.is_empty());
 
-    let mut nameless = Caller::new(None);
-    nameless.give([policy("Local"), slice("a", "web", endpoints_without_node()), Event::Synced]);
-    assert_eq!(nameless.backends(WEB), NONE);
-    assert_eq!(nameless.said("the name of this node is not known"), 1);
-}
-
-fn endpoints_without_node() -> Value {
-    json!([ready("10.0.0.1")])
+    let nowhere = json!([ready("10.0.0.1"), on_node("10.0.0.2", "", json!({"ready": true}))]);
+    for name in [None, Some("")] {
+        let mut nameless = Caller::new(name);
+        nameless.give([policy("Local"), slice("a", "web", nowhere.clone()), Event::Synced]);
+        assert_eq!(nameless.backends(WEB), NONE);
+        assert_eq!(nameless.said("the name of this node is not known"), 1);
+    }
 }
 
 #[test]

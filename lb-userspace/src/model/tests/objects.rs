@@ -27,13 +27,15 @@ fn point_1_headless_and_external_name_have_no_frontend() {
 #[test]
 fn point_2_other_proxys_services_are_not_served() {
     let spec = json!({"clusterIP": "10.96.0.1", "ports": [{"port": 80}]});
-    let label = json!({"service.kubernetes.io/service-proxy-name": ""});
-    let mut caller = Caller::with([labelled_service("web", label.clone(), spec.clone())]);
-    assert!(caller.known.is_empty());
-    caller.give([service("web", spec.clone())]);
-    assert_eq!(caller.frontends(), ["ns/web/TCP"]);
-    caller.give([labelled_service("web", label, spec)]);
-    assert!(caller.known.is_empty());
+    for label in ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"] {
+        let labels = json!({label: ""});
+        let mut caller = Caller::with([labelled_service("web", labels.clone(), spec.clone())]);
+        assert!(caller.known.is_empty(), "{label}");
+        caller.give([service("web", spec.clone())]);
+        assert_eq!(caller.frontends(), ["ns/web/TCP"]);
+        caller.give([labelled_service("web", labels, spec.clone())]);
+        assert!(caller.known.is_empty(), "{label}");
+    }
 }
 
 #[test]
@@ -43,9 +45,13 @@ fn point_3_slices_that_do_not_count() {
     let headless = json!({
         "kubernetes.io/service-name": "web", "service.kubernetes.io/headless": "",
     });
+    let of_another = json!({
+        "kubernetes.io/service-name": "web", "service.kubernetes.io/service-proxy-name": "x",
+    });
     let endpoints = json!([ready("10.0.0.1")]);
     let mut caller = Caller::with([
         web("web"),
+        full_slice("d", of_another, "IPv4", ports.clone(), endpoints.clone()),
         full_slice("a", headless.clone(), "IPv4", ports.clone(), endpoints.clone()),
         full_slice("b", name.clone(), "FQDN", ports.clone(), json!([ready("example.org")])),
         full_slice("c", json!({}), "IPv4", ports.clone(), endpoints.clone()),

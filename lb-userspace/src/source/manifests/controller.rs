@@ -15,6 +15,7 @@ use k8s_openapi::{
 };
 
 use super::objects::{Name, Objects};
+use crate::model::service_of;
 
 mod mirror;
 mod selector;
@@ -44,15 +45,13 @@ pub(super) fn slices(objects: &Objects<'_>) -> Vec<EndpointSlice> {
     slices
 }
 
-/// The Services that slices given by hand belong to.
+/// The Services that slices given by hand belong to. A slice that is never used, such as one of
+/// IPv6 addresses, must not stand in the way of those that can be made.
 fn services_with_slices<'a>(objects: &Objects<'a>) -> BTreeSet<Name<'a>> {
     objects
         .slices
         .iter()
-        .filter_map(|(&(namespace, _), &slice)| {
-            let service = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-            Some((namespace, service.as_str()))
-        })
+        .filter_map(|(&(namespace, _), &slice)| Some((namespace, service_of(slice)?)))
         .collect()
 }
 

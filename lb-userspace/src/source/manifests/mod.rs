@@ -2,8 +2,8 @@
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` count, not those of sub-folders. They hold Services,
 //! EndpointSlices, Endpoints, Pods and Nodes, alone, in multi-document files, or in lists; other
-//! kinds are ignored. To change a file, better rename a new one over it: one that is edited in
-//! place may be read while it is half written.
+//! kinds are ignored, with a line in the log for each file that has some. To change a file, better
+//! rename a new one over it: one that is edited in place may be read while it is half written.
 //!
 //! ```text
 //!  files ── folder ──> manifests ── objects ──> all, each once ── controller ──> + made slices
@@ -11,10 +11,16 @@
 //! ```
 //!
 //! Whenever anything changed, everything is put together anew, and only the difference goes out.
+//! [`Event::Synced`] waits until every file has been in order once, so that a broken file at the
+//! start cannot make a receiver take away what it is meant to hold. After that a broken file keeps
+//! what was loaded from it, and a file that goes counts for another 300 ms (2 s if nothing is left),
+//! since editors remove what they are about to write anew.
+//!
 //! This module must never send an object that did not change.
 
 mod controller;
 mod error;
+mod findings;
 mod folder;
 mod objects;
 mod parse;
@@ -22,7 +28,7 @@ mod parse;
 mod tests;
 mod watch;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -30,16 +36,18 @@ use k8s_openapi::api::{
 };
 
 pub use self::{
-    error::{Error, Report},
+    error::{Error, Place, Report, Standing},
     watch::{Watcher, watch},
 };
 use self::{
+    findings::Findings,
     folder::Folder,
     objects::{Name, Objects, name_of},
 };
 use super::{Event, Kind, Object, ObjectKey};
 
-/// Loads a folder once: all objects, then [`Event::Synced`].
+/// Loads a folder once: all objects, then [`Event::Synced`], unless a file could not be read
+/// without error: then what was sent is a mere part of what the folder is meant to hold.
 ///
 /// # Errors
 /// [`Error::Folder`] if the folder cannot be listed. Problems in single files go to `report`.
@@ -51,9 +59,7 @@ pub fn load(
     let mut source = Source::new(dir);
     source
         .scan(&mut out, &mut report)
-        .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })?;
-    out(Event::Synced);
-    Ok(())
+        .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })
 }
 
 /// A folder and what was told of it.
@@ -61,8 +67,8 @@ pub fn load(
 struct Source {
     folder: Folder,
     told: BTreeMap<ObjectKey, Told>,
-    /// Objects that were described twice at the last scan.
-    duplicates: Vec<Report>,
+    synced: bool,
+    findings: Findings,
 }
 
 /// An object that was sent, shared with the file that it came from.
@@ -75,21 +81,57 @@ enum Told {
 
 impl Source {
     fn new(dir: &Path) -> Self {
-        Self { folder: Folder::new(dir), told: BTreeMap::new(), duplicates: Vec::new() }
+        Self {
+            folder: Folder::new(dir),
+            told: BTreeMap::new(),
+            synced: false,
+            findings: Findings::default(),
+        }
     }
 
-    /// Reads what changed in the folder and sends what this changes.
+    /// Reads what changed in the folder and sends what this changes. [`Event::Synced`] follows the
+    /// first time that every file has been in order once.
     fn scan(
         &mut self,
         out: &mut impl FnMut(Event),
         report: &mut impl FnMut(Report),
     ) -> std::io::Result<()> {
-        if !self.folder.scan(report)? {
-            return Ok(());
+        let changed = self.folder.scan(Instant::now(), report)?;
+        if changed {
+            self.tell(out, report);
         }
-        let (objects, duplicates) = Objects::merge(self.folder.manifests());
-        duplicates.iter().filter(|new| !self.duplicates.contains(new)).cloned().for_each(report);
-        self.duplicates = duplicates;
+        let first = !self.synced && self.folder.is_complete();
+        if first {
+            self.synced = true;
+            out(Event::Synced);
+        }
+        if changed || first {
+            self.log(first);
+        }
+        Ok(())
+    }
+
+    fn log(&self, first: bool) {
+        let count = |kind| self.told.keys().filter(|key| key.kind == kind).count();
+        let (services, slices) = (count(Kind::Service), count(Kind::EndpointSlice));
+        let (files, synced) = (self.folder.len(), self.synced);
+        tracing::info!(files, services, slices, synced, "manifests read");
+        if first && services == 0 {
+            tracing::warn!("no manifest describes a Service, so no connection is balanced yet");
+        }
+    }
+
+    /// When to scan again at the latest, if nothing happens before.
+    fn due(&self) -> Option<Instant> {
+        self.folder.due()
+    }
+
+    /// Sends the difference between what the files describe now and what was sent before.
+    fn tell(&mut self, out: &mut impl FnMut(Event), report: &mut impl FnMut(Report)) {
+        let (mut objects, mut findings) = Objects::merge(self.folder.objects());
+        objects.fill_up(self.folder.gone());
+        findings.extend(self.folder.misspelt());
+        self.findings.renew(findings, report);
         let now = desired(&objects);
         // A Service comes after its slices and goes before them, so that it is never there
         // without the endpoints that it is to have.
@@ -102,7 +144,6 @@ impl Source {
             out(Event::Delete(key.clone()));
         }
         self.told = now;
-        Ok(())
     }
 }
 

@@ -16,7 +16,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::Report;
+use rustc_hash::FxHashMap;
+
+use super::{Place, Report};
 
 /// An object as a file describes it, with its name and namespace filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,28 @@ pub(super) enum Manifest {
     Endpoints(Arc<Endpoints>),
     Pod(Arc<Pod>),
     Node(Arc<Node>),
+}
+
+/// An object and where its file describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Described {
+    pub(super) object: Manifest,
+    pub(super) spot: Spot,
+}
+
+/// A place in some file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// Counts from 1 the documents that hold anything.
+    pub(super) document: usize,
+    /// Counts from 1, in the file.
+    pub(super) line: usize,
+}
+
+impl Spot {
+    pub(super) fn of(self, file: &Path) -> Place {
+        Place { file: file.to_path_buf(), document: self.document, line: self.line }
+    }
 }
 
 /// Namespace and name. The namespace of a Node is empty.
@@ -44,29 +68,45 @@ pub(super) struct Objects<'a> {
 
 impl<'a> Objects<'a> {
     /// Brings the objects of all files together. Where two describe the same object, the first one
-    /// in the order of `files` counts, and a report names both.
+    /// in the order of `files` counts. Reports name what is left out.
     pub(super) fn merge(
-        files: impl Iterator<Item = (&'a Path, &'a [Manifest])> + Clone,
+        files: impl Iterator<Item = (&'a Path, &'a [Described])> + Clone,
     ) -> (Self, Vec<Report>) {
         let mut objects = Self::default();
+        let mut duplicates = Vec::new();
         let mut reports = Vec::new();
-        for (file, manifests) in files.clone() {
-            for manifest in manifests {
-                if objects.insert(manifest) {
-                    continue;
-                }
-                let id = (manifest.kind(), manifest.name());
-                let first = files.clone().find(|(_, manifests)| {
-                    manifests.iter().any(|other| (other.kind(), other.name()) == id)
-                });
-                reports.push(Report::Duplicate {
-                    object: manifest.display_name(),
-                    used: first.map_or(file, |(first, _)| first).to_path_buf(),
-                    ignored: file.to_path_buf(),
-                });
+        for (file, described) in flatten(files.clone()) {
+            let Described { object, spot } = described;
+            if !objects.insert(object) {
+                duplicates.push((file, described));
+            } else if lacks_cluster_ip(object) {
+                let (place, object) = (spot.of(file), object.display_name());
+                reports.push(Report::NoClusterIp { place, object });
             }
         }
+        if !duplicates.is_empty() {
+            let mut first = FxHashMap::default();
+            for (file, Described { object, spot }) in flatten(files) {
+                first.entry(object.id()).or_insert_with(|| spot.of(file));
+            }
+            let duplicates = duplicates.into_iter().filter_map(|(file, described)| {
+                let object = &described.object;
+                Some(Report::Duplicate {
+                    object: object.display_name(),
+                    used: first.get(&object.id())?.clone(),
+                    ignored: described.spot.of(file),
+                })
+            });
+            reports.extend(duplicates);
+        }
         (objects, reports)
+    }
+
+    /// Adds what is not there yet, without a report.
+    pub(super) fn fill_up(&mut self, more: impl Iterator<Item = &'a Described>) {
+        for described in more {
+            self.insert(&described.object);
+        }
     }
 
     /// Adds an object, unless there is one of its name already.
@@ -80,6 +120,24 @@ impl<'a> Objects<'a> {
             Manifest::Node(object) => add(&mut self.nodes, name, object),
         }
     }
+}
+
+/// All objects of some files, with their files.
+fn flatten<'a>(
+    files: impl Iterator<Item = (&'a Path, &'a [Described])>,
+) -> impl Iterator<Item = (&'a Path, &'a Described)> {
+    files.flat_map(|(file, objects)| objects.iter().map(move |object| (file, object)))
+}
+
+/// Whether this is a Service that waits for an address, which a cluster would assign.
+fn lacks_cluster_ip(object: &Manifest) -> bool {
+    let Manifest::Service(service) = object else { return false };
+    let spec = service.spec.as_ref();
+    let external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+    let addresses = spec
+        .into_iter()
+        .flat_map(|spec| spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()));
+    !external && addresses.into_iter().all(String::is_empty)
 }
 
 fn add<'a, T>(objects: &mut BTreeMap<Name<'a>, &'a T>, name: Name<'a>, object: &'a T) -> bool {
@@ -109,6 +167,11 @@ impl Manifest {
             (kind, ("", name)) => format!("{kind} {name}"),
             (kind, (namespace, name)) => format!("{kind} {namespace}/{name}"),
         }
+    }
+
+    /// What no two objects share.
+    fn id(&self) -> (&'static str, Name<'_>) {
+        (self.kind(), self.name())
     }
 
     fn name(&self) -> Name<'_> {

@@ -2,6 +2,7 @@
 //! after a generous while.
 
 mod loading;
+mod logging;
 mod watching;
 
 use std::{

@@ -42,7 +42,8 @@ pub struct Watcher {
 }
 
 /// Sends everything in the folder to `out`, then [`Event::Synced`], then each change, from a thread
-/// of its own. Problems that it survives go to `report`. Neither may block for ever: dropping the
+/// of its own. `Synced` waits until every file has been read without error once: the last broken
+/// one is corrected or removed. Problems that it survives go to `report`. Neither may block for ever: dropping the
 /// [`Watcher`] waits for them.
 ///
 /// # Errors
@@ -88,16 +89,12 @@ struct Follower {
 impl Follower {
     fn run(mut self, mut out: impl FnMut(Event), mut report: impl FnMut(Report)) {
         let mut source = Source::new(&self.dir);
-        let mut synced = false;
         while !self.stop.load(Ordering::Acquire) {
             self.renew_watch();
             // A failure is among the reports, and the next scan tries again.
-            let scanned = source.scan(&mut out, &mut report).is_ok();
-            if scanned && !synced {
-                out(Event::Synced);
-                synced = true;
-            }
-            if self.woken.recv_timeout(RESCAN).is_ok() {
+            let _ = source.scan(&mut out, &mut report);
+            let due = source.due().map(|due| due.saturating_duration_since(Instant::now()));
+            if self.woken.recv_timeout(due.unwrap_or(RESCAN).min(RESCAN)).is_ok() {
                 self.settle();
             }
         }

@@ -12,17 +12,13 @@ use k8s_openapi::api::{
 use super::{HEADLESS_LABEL, Port, is_ipv4, protocol, slice};
 use crate::source::manifests::objects::Name;
 
-/// With the value "true", an `Endpoints` object that someone else makes slices of.
-const SKIP_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
-
 /// The slices of one `Endpoints` object, one for each different list of ports.
+///
+/// The label `endpointslice.kubernetes.io/skip-mirror` says that whoever wrote the object wrote
+/// slices as well, and does not count here: this is called only where there are none.
 pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints) -> Vec<EndpointSlice> {
     let labels = endpoints.metadata.labels.as_ref();
-    let skipped = labels.is_some_and(|labels| {
-        labels.contains_key(HEADLESS_LABEL)
-            || labels.get(SKIP_LABEL).is_some_and(|value| value == "true")
-    });
-    if skipped {
+    if labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL)) {
         return Vec::new();
     }
     let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();

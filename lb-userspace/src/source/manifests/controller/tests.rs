@@ -5,8 +5,9 @@ use super::{super::parse::parse, *};
 /// The made slices of some objects in namespace "default": name, ports and endpoints in short.
 fn made(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
     let text: Vec<_> = objects.into_iter().map(|object| object.to_string()).collect();
-    let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-    let (objects, reports) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
+    let parsed = parse(&text.join("\n---\n")).expect("valid manifests");
+    let (objects, reports) =
+        Objects::merge([("test.yaml".as_ref(), &parsed.objects[..])].into_iter());
     assert!(reports.is_empty(), "{reports:?}");
     slices(&objects).iter().map(display).collect()
 }
@@ -40,7 +41,8 @@ fn display(slice: &EndpointSlice) -> String {
     format!("{} [{}] {}", labels[SERVICE_LABEL], ports.join(" "), endpoints.join(", "))
 }
 
-fn service(spec: Value) -> Value {
+fn service(mut spec: Value) -> Value {
+    spec["clusterIP"] = json!("10.96.0.1");
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec})
 }
 
@@ -225,11 +227,38 @@ fn endpoints_are_mirrored() {
             "web [a:2 x:1] 10.0.0.3 ready",
         ]
     );
-    for labels in [
-        json!({"service.kubernetes.io/headless": ""}),
+    let headless = json!({"service.kubernetes.io/headless": ""});
+    assert_eq!(made([endpoints(headless, subsets)]), NONE);
+}
+
+#[test]
+fn endpoints_whose_slices_were_left_out_are_mirrored() {
+    // As `kubectl get service,endpoints -o yaml` gives the API server's own Service.
+    let endpoints = endpoints(
         json!({"endpointslice.kubernetes.io/skip-mirror": "true"}),
-    ] {
-        assert_eq!(made([endpoints(labels, subsets.clone())]), NONE);
+        json!([{"addresses": [{"ip": "10.0.0.2"}], "ports": [{"name": "https", "port": 6443}]}]),
+    );
+    assert_eq!(made([endpoints.clone()]), ["web [https:6443] 10.0.0.2 ready"]);
+    let by_hand = slice("IPv4", json!({"kubernetes.io/service-name": "web"}));
+    assert_eq!(made([endpoints, by_hand]), NONE);
+}
+
+fn slice(family: &str, labels: Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+        "metadata": {"name": "any", "labels": labels},
+    })
+}
+
+#[test]
+fn slices_that_are_never_used_do_not_count_as_given() {
+    let by_pods = [web(json!([{"port": 80}])), pod("a", "10.0.0.1", json!({}))];
+    let of_web = json!({"kubernetes.io/service-name": "web"});
+    let headless =
+        json!({"kubernetes.io/service-name": "web", "service.kubernetes.io/headless": ""});
+    for slice in [slice("IPv6", of_web), slice("IPv4", headless), slice("IPv4", json!({}))] {
+        let objects = by_pods.iter().chain([&slice]).cloned();
+        assert_eq!(made(objects), ["web [:80] 10.0.0.1 ready serving"], "{slice}");
     }
 }
 
@@ -240,10 +269,7 @@ fn what_is_given_by_hand_counts() {
         json!({}),
         json!([{"addresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 8080}]}]),
     );
-    let by_slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "any", "labels": {"kubernetes.io/service-name": "web"}},
-    });
+    let by_slice = slice("IPv4", json!({"kubernetes.io/service-name": "web"}));
     let with = |more: &[&Value]| made(by_pods.iter().chain(more.iter().copied()).cloned());
     assert_eq!(with(&[]), ["web [:80] 10.0.0.1 ready serving"]);
     assert_eq!(with(&[&by_endpoints]), ["web [:8080] 10.0.0.2 ready"]);
@@ -259,8 +285,9 @@ fn a_slice_keeps_its_name_while_endpoints_change() {
             .chain(pods)
             .map(ToString::to_string)
             .collect();
-        let manifests = parse(&text.join("\n---\n")).expect("valid manifests");
-        let (objects, _) = Objects::merge([("test.yaml".as_ref(), &manifests[..])].into_iter());
+        let parsed = parse(&text.join("\n---\n")).expect("valid manifests");
+        let (objects, _) =
+            Objects::merge([("test.yaml".as_ref(), &parsed.objects[..])].into_iter());
         slices(&objects).into_iter().map(|slice| slice.metadata.name).collect::<Vec<_>>()
     };
     let one = names(&[pod("a", "10.0.0.1", json!({}))]);

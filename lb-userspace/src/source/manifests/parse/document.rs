@@ -8,14 +8,15 @@
 pub(super) struct Document<'a> {
     /// Number of lines before it.
     pub(super) start: usize,
-    /// With its `---` line, if it has one.
+    /// With its `---` line, if it has one, and without the `...` line that ends it.
     pub(super) text: &'a str,
 }
 
 /// The documents that hold anything but comments and directives.
 ///
-/// A line that begins with `---` and a blank or its end separates documents wherever it stands,
-/// even inside of a block scalar: YAML 1.2.2 forbids it there (`c-forbidden`, 9.1.2).
+/// A line that begins with `---` and a blank or its end begins a document wherever it stands, and
+/// one with `...` ends one, even inside of a block scalar: YAML 1.2.2 forbids them there
+/// (`c-forbidden`, 9.1.2).
 pub(super) fn documents(text: &str) -> impl Iterator<Item = Document<'_>> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut start = 0;
@@ -23,33 +24,36 @@ pub(super) fn documents(text: &str) -> impl Iterator<Item = Document<'_>> {
         if rest.is_empty() {
             return None;
         }
-        let mut length = 0;
+        let (mut length, mut marker) = (0, 0);
         let mut lines = 0;
         for line in rest.split_inclusive('\n') {
-            if length > 0 && is_separator(line) {
+            if length > 0 && is_marker(line, "---") {
+                break;
+            }
+            lines += 1;
+            if is_marker(line, "...") {
+                marker = line.len();
                 break;
             }
             length += line.len();
-            lines += 1;
         }
-        let (text, after) = rest.split_at(length);
-        let document = Document { start, text };
-        rest = after;
+        let document = Document { start, text: &rest[..length] };
+        rest = &rest[length + marker..];
         start += lines;
         Some(document)
     })
     .filter(|document| document.text.lines().any(holds_content))
 }
 
-fn is_separator(line: &str) -> bool {
-    line.strip_prefix("---")
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 fn holds_content(line: &str) -> bool {
-    let line = if is_separator(line) { &line[3..] } else { line };
+    let line = if is_marker(line, "---") { &line[3..] } else { line };
     let line = line.trim();
-    !(line.is_empty() || line.starts_with(['#', '%']) || line == "...")
+    !(line.is_empty() || line.starts_with(['#', '%']))
 }
 
 #[cfg(test)]
@@ -72,13 +76,20 @@ mod tests {
         let text = "# c\n---\na: 1\n--- # x\nb: 2\n---\n# nothing\n---\r\nc: 3\n--- {d: 4}\n...\n";
         assert_eq!(
             split(text),
-            [
-                (1, "---\na: 1\n"),
-                (3, "--- # x\nb: 2\n"),
-                (7, "---\r\nc: 3\n"),
-                (9, "--- {d: 4}\n...\n"),
-            ]
+            [(1, "---\na: 1\n"), (3, "--- # x\nb: 2\n"), (7, "---\r\nc: 3\n"), (9, "--- {d: 4}\n"),]
         );
+    }
+
+    #[test]
+    fn a_document_may_end_by_itself() {
+        let text =
+            "a: 1\n...\n# between\n---\nb: 2\n... # end\nc: 3\n...\n%YAML 1.2\n---\nd: 4\n...";
+        assert_eq!(
+            split(text),
+            [(0, "a: 1\n"), (3, "---\nb: 2\n"), (6, "c: 3\n"), (9, "---\nd: 4\n")]
+        );
+        assert!(split("...\n...\n").is_empty());
+        assert_eq!(split("a: ...\nb: |\n  ...\n....\n").len(), 1);
     }
 
     #[test]

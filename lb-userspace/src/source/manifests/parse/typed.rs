@@ -1,13 +1,12 @@
-//! One document to typed objects, by its `apiVersion` and `kind`.
+//! One document to typed objects.
 //!
 //! A document is parsed once to learn its kind and once more into the type of that kind, straight
 //! from the text, so that every mistake keeps its line. This module must never accept an object
-//! that a cluster would refuse for its lack of a name or an address type.
+//! that a cluster would refuse for its name or the lack of an address type.
 
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::{
-    Resource,
     api::{
         core::v1::{Endpoints, Node, Pod, Service},
         discovery::v1::EndpointSlice,
@@ -15,140 +14,98 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
-    Visitor,
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde_saphyr::{
     Error, Location, Spanned, from_str_with_options, with_deserializer_from_str_with_options,
 };
 
-use super::options;
+use super::{
+    name::{check_label, check_subdomain},
+    options,
+    plan::{Plan, Step, Unread, Wanted},
+    shape::Shape,
+};
 use crate::source::manifests::objects::Manifest;
 
 /// Namespace of an object that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// The kinds that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Service,
-    EndpointSlice,
-    Endpoints,
-    Pod,
-    Node,
-}
-
-/// What tells the type of a document.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Header {
-    api_version: String,
-    kind: String,
-}
-
-/// The items of a list.
-#[derive(Debug, serde::Deserialize)]
-struct Items<T> {
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-impl Wanted {
-    fn of(header: &Header) -> Option<Self> {
-        Self::named(&header.api_version, &header.kind)
-    }
-
-    fn named(api_version: &str, kind: &str) -> Option<Self> {
-        match (api_version, kind) {
-            (Service::API_VERSION, Service::KIND) => Some(Self::Service),
-            (EndpointSlice::API_VERSION, EndpointSlice::KIND) => Some(Self::EndpointSlice),
-            (Endpoints::API_VERSION, Endpoints::KIND) => Some(Self::Endpoints),
-            (Pod::API_VERSION, Pod::KIND) => Some(Self::Pod),
-            (Node::API_VERSION, Node::KIND) => Some(Self::Node),
-            _ => None,
-        }
-    }
-}
-
-/// Adds the objects of one document to `objects`.
-pub(super) fn read(text: &str, objects: &mut Vec<Manifest>) -> Result<(), Error> {
-    let header: Header = from_str_with_options(text, options(text))?;
-    if header.kind.is_empty() {
-        return Err(Error::custom("the document has no `kind`; each object needs one"));
-    }
-    if let Some(wanted) = Wanted::of(&header) {
-        let object = with(text, |deserializer| wanted.deserialize(deserializer))?;
-        objects.push(object.map_err(Error::custom)?);
-        return Ok(());
-    }
-    let kinds = match header.kind.strip_suffix("List") {
-        Some("") if header.api_version == "v1" => {
-            let items: Items<Header> = from_str_with_options(text, options(text))?;
-            Kinds::Each(items.items.iter().map(Wanted::of).collect())
-        }
-        // The items of a typed list need not repeat their kind.
-        Some(kind) if let Some(wanted) = Wanted::named(&header.api_version, kind) => {
-            Kinds::All(wanted)
-        }
-        _ => {
-            tracing::debug!(header.api_version, header.kind, "object ignored");
-            return Ok(());
-        }
-    };
-    let items = with(text, |deserializer| deserializer.deserialize_map(List(&kinds)))?;
-    for (index, item) in items {
-        let object = item.map_err(|reason| Error::Message {
-            msg: reason.to_owned(),
-            location: item_location(text, index),
-        })?;
-        objects.push(object);
-    }
-    Ok(())
-}
-
-fn with<T>(
+/// Reads one document: its objects, and where each begins. Adds what is not read to `unread`.
+pub(super) fn read(
     text: &str,
-    read: impl for<'de> FnOnce(serde_saphyr::Deserializer<'de>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    with_deserializer_from_str_with_options(text, options(text), read)
-}
-
-/// Where an item of a list begins. Costs another pass, so it is for the way of an error.
-fn item_location(text: &str, index: usize) -> Location {
-    let items = from_str_with_options::<Items<Spanned<IgnoredAny>>>(text, options(text));
-    let location = items.ok().and_then(|items| Some(items.items.get(index)?.referenced));
-    location.unwrap_or(Location::UNKNOWN)
+    unread: &mut Vec<Unread>,
+) -> Result<Vec<(Location, Manifest)>, Error> {
+    let shape: Spanned<Shape> = from_str_with_options(text, options(text))?;
+    let step = Step::of(&shape, unread)?;
+    if matches!(step.plan, Plan::Ignore) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    let read = |deserializer: serde_saphyr::Deserializer<'_>| {
+        Reading { step: &step, found: &mut found }.deserialize(deserializer)
+    };
+    with_deserializer_from_str_with_options(text, options(text), read)?;
+    let checked = found.into_iter().map(|(at, object)| match object {
+        Ok(object) => Ok((at, object)),
+        Err(msg) => Err(Error::Message { msg, location: at }),
+    });
+    checked.collect()
 }
 
 /// An object, or why a cluster would refuse it.
-type Checked = Result<Manifest, &'static str>;
+type Checked = Result<Manifest, String>;
 
-impl<'de> DeserializeSeed<'de> for Wanted {
-    type Value = Checked;
+/// Reads what a step describes, and adds it to `found`.
+struct Reading<'a> {
+    step: &'a Step,
+    found: &'a mut Vec<(Location, Checked)>,
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Checked, D::Error> {
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match &self.step.plan {
+            Plan::Read(wanted) => {
+                self.found.push((self.step.at, wanted.read(deserializer)?));
+                Ok(())
+            }
+            Plan::Items(steps) => deserializer.deserialize_map(List { steps, found: self.found }),
+            Plan::Ignore => IgnoredAny::deserialize(deserializer).map(drop),
+        }
+    }
+}
+
+impl Wanted {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Checked, D::Error> {
         Ok(match self {
             Self::Service => {
                 let mut object = Service::deserialize(deserializer)?;
-                complete_name(&mut object.metadata).map(|()| Manifest::Service(Arc::new(object)))
+                complete_name(&mut object.metadata, check_label)
+                    .map(|()| Manifest::Service(Arc::new(object)))
             }
             Self::EndpointSlice => {
                 let mut object = EndpointSlice::deserialize(deserializer)?;
-                complete_name(&mut object.metadata)
+                complete_name(&mut object.metadata, check_subdomain)
                     .and_then(|()| complete_slice(&mut object))
                     .map(|()| Manifest::EndpointSlice(Arc::new(object)))
             }
             Self::Endpoints => {
                 let mut object = Endpoints::deserialize(deserializer)?;
-                complete_name(&mut object.metadata).map(|()| Manifest::Endpoints(Arc::new(object)))
+                complete_name(&mut object.metadata, check_subdomain)
+                    .map(|()| Manifest::Endpoints(Arc::new(object)))
             }
             Self::Pod => {
                 let mut object = Pod::deserialize(deserializer)?;
-                complete_name(&mut object.metadata).map(|()| Manifest::Pod(Arc::new(object)))
+                complete_name(&mut object.metadata, check_subdomain)
+                    .map(|()| Manifest::Pod(Arc::new(object)))
             }
             Self::Node => {
                 let mut object = Node::deserialize(deserializer)?;
-                let checked = complete_name(&mut object.metadata);
+                // Whatever it says, a Node has none.
+                object.metadata.namespace = None;
+                let checked = complete_name(&mut object.metadata, check_subdomain);
                 object.metadata.namespace = None;
                 checked.map(|()| Manifest::Node(Arc::new(object)))
             }
@@ -156,20 +113,26 @@ impl<'de> DeserializeSeed<'de> for Wanted {
     }
 }
 
-fn complete_name(metadata: &mut ObjectMeta) -> Result<(), &'static str> {
-    if metadata.name.as_deref().unwrap_or_default().is_empty() {
-        return Err("the object has no `metadata.name`; each object needs one");
+fn complete_name(
+    metadata: &mut ObjectMeta,
+    check: impl Fn(&str, &str) -> Result<(), String>,
+) -> Result<(), String> {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    if name.is_empty() {
+        return Err("the object has no `metadata.name`; each object needs one".to_owned());
     }
-    if metadata.namespace.as_deref().unwrap_or_default().is_empty() {
-        metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
+    check("metadata.name", name)?;
+    match metadata.namespace.as_deref() {
+        None | Some("") => metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned()),
+        Some(namespace) => check_label("metadata.namespace", namespace)?,
     }
     Ok(())
 }
 
 /// Fills in what the API server would: a port without a name is the unnamed port, of TCP.
-fn complete_slice(slice: &mut EndpointSlice) -> Result<(), &'static str> {
+fn complete_slice(slice: &mut EndpointSlice) -> Result<(), String> {
     if !["IPv4", "IPv6", "FQDN"].contains(&slice.address_type.as_str()) {
-        return Err("the EndpointSlice needs an `addressType` of IPv4, IPv6 or FQDN");
+        return Err("the EndpointSlice needs an `addressType` of IPv4, IPv6 or FQDN".to_owned());
     }
     for port in slice.ports.iter_mut().flatten() {
         port.name.get_or_insert_default();
@@ -178,73 +141,62 @@ fn complete_slice(slice: &mut EndpointSlice) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What the items of a list are.
-enum Kinds {
-    All(Wanted),
-    /// By position; `None` is ignored.
-    Each(Vec<Option<Wanted>>),
+/// Reads a list's `items`, and ignores its other fields.
+struct List<'a> {
+    steps: &'a [Step],
+    found: &'a mut Vec<(Location, Checked)>,
 }
 
-/// Reads a list's `items`, with their positions, and ignores its other fields.
-struct List<'a>(&'a Kinds);
-
 impl<'de> Visitor<'de> for List<'_> {
-    type Value = Vec<(usize, Checked)>;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of objects")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut objects = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(field) = map.next_key::<String>()? {
             if field == "items" {
-                objects = map.next_value_seed(ItemsOf(self.0))?;
+                map.next_value_seed(Items { steps: self.steps, found: self.found })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(objects)
+        Ok(())
     }
 }
 
-/// The sequence of a list's items.
-struct ItemsOf<'a>(&'a Kinds);
+/// The sequence of a list's items. Nothing stands for an empty one.
+struct Items<'a> {
+    steps: &'a [Step],
+    found: &'a mut Vec<(Location, Checked)>,
+}
 
-impl<'de> DeserializeSeed<'de> for ItemsOf<'_> {
-    type Value = Vec<(usize, Checked)>;
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ItemsOf<'_> {
-    type Value = Vec<(usize, Checked)>;
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of objects")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut objects = Vec::new();
-        for index in 0.. {
-            let wanted = match self.0 {
-                Kinds::All(wanted) => Some(*wanted),
-                Kinds::Each(kinds) => kinds.get(index).copied().flatten(),
-            };
-            let more = match wanted {
-                Some(wanted) => {
-                    let object = items.next_element_seed(wanted)?;
-                    objects.extend(object.map(|object| (index, object)));
-                    objects.last().is_some_and(|(last, _)| *last == index)
-                }
-                None => items.next_element::<IgnoredAny>()?.is_some(),
-            };
-            if !more {
-                break;
-            }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        for step in self.steps {
+            items.next_element_seed(Reading { step, found: self.found })?;
         }
-        Ok(objects)
+        // The plan has a step for each item, so this only takes the end of the sequence.
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
     }
 }

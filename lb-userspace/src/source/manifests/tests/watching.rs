@@ -13,16 +13,20 @@ struct Following {
 }
 
 impl Following {
-    /// Watches a folder and waits for its first pass.
+    /// Watches a folder and waits until it is synced.
     fn new(dir: &Path) -> Self {
+        let mut following = Self::begin(dir);
+        following.until("the first pass", |state| state.synced);
+        following
+    }
+
+    fn begin(dir: &Path) -> Self {
         let (send_event, events) = channel();
         let (send_report, reports) = channel();
         let out = move |event| drop(send_event.send(event));
         let watcher = watch(dir, out, move |report| drop(send_report.send(report)));
         let watcher = watcher.expect("a watched folder");
-        let mut following = Self { _watcher: watcher, events, reports, state: State::default() };
-        following.until("the first pass", |state| state.synced);
-        following
+        Self { _watcher: watcher, events, reports, state: State::default() }
     }
 
     /// Takes events until the state is as wanted.
@@ -100,6 +104,23 @@ fn atomic_rename() {
 }
 
 #[test]
+fn rename_aside_then_create_never_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.yaml", &service("a", "0"));
+    write(dir.path(), "b.yaml", &service("b", "0"));
+    let mut following = Following::new(dir.path());
+    fs::rename(dir.path().join("a.yaml"), dir.path().join("a.yaml~")).unwrap();
+    // A change that a scan between the two steps finds.
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    following.until("b 1", |state| state.services().contains(&"b 1".to_owned()));
+    assert_eq!(following.state.services(), ["a 0", "b 1"]);
+    fs::rename(dir.path().join("a.yaml~"), dir.path().join("a.yaml")).unwrap();
+    write(dir.path(), "c.yaml", &service("c", "0"));
+    following.until("c 0", |state| state.services().contains(&"c 0".to_owned()));
+    assert_eq!(following.state.services(), ["a 0", "b 1", "c 0"]);
+}
+
+#[test]
 fn config_map_swap() {
     let dir = tempfile::tempdir().unwrap();
     let version = |folder: &str, text: &str| {
@@ -148,11 +169,52 @@ fn a_broken_file_stays_in_force() {
     replace(dir.path(), "a.yaml", &format!("{}---\nkind: [\n", service("a", "2")));
     let report = following.report();
     assert!(report.contains("a.yaml, document 2, line "), "{report}");
+    let kept = "; what was loaded from it before stays in force until it is corrected";
+    assert!(report.ends_with(kept), "{report}");
     // Another file goes on, and nothing was taken away meanwhile.
     write(dir.path(), "c.yaml", &service("c", "1"));
     following.until_services(&["a 1", "b 1", "c 1"]);
     write(dir.path(), "a.yaml", &service("a", "3"));
     following.until_services(&["a 3", "c 1"]);
+    assert!(following.reports.try_recv().is_err());
+}
+
+#[test]
+fn synced_waits_for_the_last_broken_file() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.yaml", "kind: [");
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    write(dir.path(), "c.yaml", "kind: [");
+    let mut following = Following::begin(dir.path());
+    for name in ["a.yaml", "c.yaml"] {
+        let report = following.report();
+        assert!(report.contains(name), "{report}");
+        let withheld = "; nothing is published before it is corrected or removed";
+        assert!(report.ends_with(withheld), "{report}");
+    }
+    replace(dir.path(), "a.yaml", &service("a", "1"));
+    following.until_services(&["a 1", "b 1"]);
+    // A file that was in order once is not waited for again.
+    replace(dir.path(), "b.yaml", "kind: [");
+    assert!(following.report().ends_with("stays in force until it is corrected"));
+    assert!(!following.state.synced);
+    fs::remove_file(dir.path().join("c.yaml")).unwrap();
+    following.until("the end of the wait", |state| state.synced);
+    assert_eq!(following.state.services(), ["a 1", "b 1"]);
+
+    replace(dir.path(), "d.yaml", "kind: [");
+    let report = following.report();
+    assert!(report.ends_with("; it is not served until it is corrected"), "{report}");
+}
+
+#[test]
+fn what_is_no_file_is_reported_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("a.yaml")).unwrap();
+    let mut following = Following::new(dir.path());
+    assert!(following.report().ends_with("a.yaml: not read, because it is a folder"));
+    write(dir.path(), "b.yaml", &service("b", "1"));
+    following.until_services(&["b 1"]);
     assert!(following.reports.try_recv().is_err());
 }
 
@@ -163,7 +225,10 @@ fn a_duplicate_is_reported_once_and_takes_over() {
     let mut following = Following::new(dir.path());
     write(dir.path(), "b.yaml", &service("web", "b"));
     let report = following.report();
-    assert!(report.contains("a.yaml and again in ") && report.contains("b.yaml;"), "{report}");
+    assert!(report.contains("a.yaml, document 1, line 1 and again in "), "{report}");
+    assert!(report.contains("b.yaml, document 1, line 1;"), "{report}");
+    // The same on another line is no news.
+    replace(dir.path(), "b.yaml", &format!("# a comment\n{}", service("web", "b")));
     write(dir.path(), "c.yaml", &service("other", "1"));
     following.until_services(&["other 1", "web a"]);
     fs::remove_file(dir.path().join("a.yaml")).unwrap();
@@ -182,7 +247,8 @@ fn the_folder_goes_and_comes_back() {
     // In one step, so that no scan can see the folder empty.
     fs::rename(&dir, parent.path().join("old")).unwrap();
     let report = following.report();
-    assert!(report.starts_with("cannot read the manifests folder"), "{report}");
+    let words = format!("--manifests {}: cannot read the folder: ", dir.display());
+    assert!(report.starts_with(&words), "{report}");
     assert_eq!(following.state.services(), ["a 1"]);
 
     fs::create_dir(&dir).unwrap();
