@@ -51,7 +51,8 @@ use super::{Event, Kind, Object, ObjectKey};
 ///
 /// # Errors
 /// [`Error::Folder`] if the folder cannot be listed. Problems in single files go to `report`.
-pub fn load(
+#[cfg(test)]
+fn load(
     dir: &Path,
     mut out: impl FnMut(Event),
     mut report: impl FnMut(Report),
