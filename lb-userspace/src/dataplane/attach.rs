@@ -100,23 +100,26 @@ pub enum AttachError {
 #[derive(Debug)]
 pub struct PinDir {
     path: PathBuf,
-    /// Holds the lock.
-    _lock: File,
+    /// The directory itself, which holds the lock.
+    lock: File,
 }
 
 impl PinDir {
     /// Makes the directory, with mode 0700, if it is not there, and locks it.
     pub fn open(path: &Path) -> Result<Self, AttachError> {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.map_err(|source| AttachError::Make { path: path.to_owned(), source })?,
-        }
+        let made = match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(source) => return Err(AttachError::Make { path: path.to_owned(), source }),
+        };
         match Self::existing(path) {
             Ok(Some(pins)) => Ok(pins),
             Ok(None) => Err(AttachError::Locked { path: path.to_owned() }),
             Err(error) => {
-                // Made for nothing, if it is empty.
-                let _ = fs::remove_dir(path);
+                if made {
+                    // Another agent that has locked it meanwhile notices that it is gone.
+                    let _ = fs::remove_dir(path);
+                }
                 Err(error)
             }
         }
@@ -140,16 +143,20 @@ impl PinDir {
             }
             Err(error) => return Err(pin_error("lock", path)(error.into())),
         }
+        let pins = Self { path: path.to_owned(), lock };
         // What was removed between opening and locking is locked by nobody that matters.
-        let locked = lock.metadata().map_err(pin_error("read", path))?.ino();
-        match fs::metadata(path) {
-            Ok(there) if there.ino() == locked => {
-                Ok(Some(Self { path: path.to_owned(), _lock: lock }))
-            }
-            Ok(_) => Err(AttachError::Locked { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(pin_error("read", path)(error)),
+        if pins.is_there() {
+            Ok(Some(pins))
+        } else {
+            Err(AttachError::Locked { path: pins.path.clone() })
         }
+    }
+
+    /// Whether the path still leads to the directory that is locked.
+    fn is_there(&self) -> bool {
+        let locked = self.lock.metadata().map(|locked| locked.ino());
+        let there = fs::metadata(&self.path).map(|there| there.ino());
+        matches!((locked, there), (Ok(locked), Ok(there)) if locked == there)
     }
 
     /// Whether an agent before left a program in force here.
@@ -173,7 +180,9 @@ impl Drop for PinDir {
     /// Leaves no empty directory behind, which tools would take for an agent's. With pins in it,
     /// the directory stays.
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.path);
+        if self.is_there() {
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 
