@@ -4,10 +4,10 @@
 use std::{
     ffi::OsString,
     fs,
-    io::{self, ErrorKind},
+    io::{self, BufRead as _, BufReader, ErrorKind},
     net::{Ipv4Addr, SocketAddrV4},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -228,6 +228,31 @@ fn tables_that_are_too_small_do_not_replace_those_in_force() {
         let error = text(&output.stderr);
         assert!(error.contains("--max-backends") && error.contains("stay in force"), "{error}");
         assert!(identity()? < 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn point_26_a_broken_manifest_at_the_start_leaves_the_tables_before_in_force() {
+    lab::isolated(|lab| {
+        let stage = Stage::new(lab)?;
+        let pods = [lab.pod(0)?];
+        let _servers = serve(&pods)?;
+        stage.add(&pods[0])?;
+        stage.start(&[])?.stop()?;
+        fs::write(stage.file(&pods[0]), "kind: Pod\nmetadata: [\n")?;
+        let mut agent =
+            Command::new(binary()?).args(stage.arguments(&[])).stderr(Stdio::piped()).spawn()?;
+        let log = BufReader::new(agent.stderr.take().context("just piped")?);
+        let mut lines = log.lines().map_while(Result::ok);
+        let mut until = |text: &str| lines.any(|line| line.contains(text));
+        assert!(until("nothing is published before it is corrected"));
+        assert_eq!(identity()?, 0, "the tables of the agent before");
+        stage.add(&pods[0])?;
+        assert!(until("attached"));
+        assert_eq!(identity()?, 0);
+        agent.kill()?;
+        agent.wait()?;
         Ok(())
     });
 }
