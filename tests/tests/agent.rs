@@ -1,5 +1,5 @@
 //! The agent as users run it: the binary, a folder of manifests, pins, and the other verbs.
-//! Numbers in names are those of the Service semantics.
+//! Numbers in names are those of docs/semantics.md.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
 //! `connect()` over TCP and IPv4, on the real kernel: where it goes, and what is left alone.
-//! Numbers in names are those of the Service semantics.
+//! Numbers in names are those of docs/semantics.md.
 
 use std::{
     io::ErrorKind,
@@ -116,6 +116,18 @@ fn point_23_an_established_connection_survives_the_removal_of_its_service() {
         assert_eq!(connection.identity()?, 7);
         let error = connect(VIP, TIMEOUT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
+        Ok(())
+    });
+}
+
+#[test]
+fn point_24_a_pod_may_be_sent_to_itself() {
+    lab::isolated(|lab| {
+        let pod = lab.pod(1)?;
+        let _server = pod.serve([(PORT, 7)])?;
+        let mut plane = plane(lab)?;
+        plane.publish([VIP], &[pod.socket(PORT)])?;
+        assert_eq!(pod.namespace().run(|| connect(VIP, TIMEOUT))?.identity()?, 7);
         Ok(())
     });
 }
