@@ -225,7 +225,7 @@ fn change_guest(guest: u8, present: bool) -> Vec<Event> {
     if present {
         return vec![objects::delete_service(&name)];
     }
-    let pods = (0..PODS).filter(|index| index % GUESTS <= guest).map(pod_address);
+    let pods = (0..PODS).filter(|index| index % GUESTS == guest).map(pod_address);
     vec![
         objects::slice(&name, pods, guest_port(guest.into())),
         objects::service(&name, *vip.ip(), vip.port()),

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Entries of the backends table; the fewer, the sooner they are reused, and the more often
     /// publishing waits for a grace period
     #[arg(long, value_name = "N", default_value_t = 65_536,
-          value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
+          value_parser = clap::value_parser!(u32).range(128..=16_777_216))]
     max_backends: u32,
     /// Print one JSON object on standard output
     #[arg(long)]
