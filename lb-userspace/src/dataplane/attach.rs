@@ -166,11 +166,20 @@ impl PinDir {
 
     /// Removes every pin and the directory: what was attached is detached.
     pub fn remove(self) -> Result<(), AttachError> {
-        // The link first: nothing may balance with tables that tools cannot see any more.
-        for name in std::iter::once(LINK).chain(MAPS) {
+        // The links first: nothing may balance with tables that tools cannot see any more.
+        let link = self.path.join(LINK);
+        for link in [fresh(&link), link] {
+            match sys::open_pin(&link) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => sys::detach_link(other.map_err(pin_error("open", &link))?.as_fd())
+                    .map_err(pin_error("detach", &link))?,
+            }
+            remove_file(&link)?;
+        }
+        for name in MAPS {
             let path = self.path.join(name);
-            remove_file(&path)?;
             remove_file(&fresh(&path))?;
+            remove_file(&path)?;
         }
         fs::remove_dir(&self.path).map_err(pin_error("remove", &self.path))
     }

@@ -1,6 +1,6 @@
 //! The few `bpf(2)` calls that aya does not offer, each as one safe function.
 //!
-//! Nothing here interprets a map's content or keeps state. Everything works on kernel 5.7 and up.
+//! Nothing here interprets a map's content or keeps state. Everything works on kernel 5.9 and up.
 #![allow(unsafe_code)]
 
 use std::{
@@ -149,6 +149,17 @@ pub(crate) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     attr.link_update.__bindgen_anon_1.new_prog_fd = fd(program);
     // SAFETY: the attribute holds no pointers.
     unsafe { bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr) }.map(drop)
+}
+
+/// Detaches a link's program at once. Without this it stays until the kernel has released the last
+/// descriptor and pin, some time after they went.
+///
+/// `BPF_LINK_DETACH`, kernel 5.9.
+pub(crate) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_detach.link_fd = fd(link);
+    // SAFETY: the attribute holds no pointers.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// The id of the cgroup that a link is attached to: the inode number of its directory. Zero once
