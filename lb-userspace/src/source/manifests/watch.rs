@@ -42,9 +42,9 @@ pub struct Watcher {
 }
 
 /// Sends everything in the folder to `out`, then [`Event::Synced`], then each change, from a thread
-/// of its own. `Synced` waits until every file has been read without error once: the last broken
-/// one is corrected or removed. Problems that it survives go to `report`. Neither may block for ever: dropping the
-/// [`Watcher`] waits for them.
+/// of its own. `Synced` waits until every file has been read without error once: until the last
+/// broken one is corrected or removed. Problems that it survives go to `report`. Neither `out` nor
+/// `report` may block for ever: dropping the [`Watcher`] waits for them.
 ///
 /// # Errors
 /// If the folder does not exist or cannot be watched, or the thread cannot be started.
