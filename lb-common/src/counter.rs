@@ -20,14 +20,4 @@ pub enum Counter {
 impl Counter {
     /// Every counter, in the order of its index.
     pub const ALL: [Self; 4] = [Self::Translated, Self::NoBackend, Self::Unsettled, Self::Corrupt];
-
-    /// The name that tools print.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Translated => "translated",
-            Self::NoBackend => "no_backend",
-            Self::Unsettled => "unsettled",
-            Self::Corrupt => "corrupt",
-        }
-    }
 }

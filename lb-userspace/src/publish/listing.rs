@@ -46,7 +46,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// Undoes a frontend whose key could not be inserted. It is tried again when idle.
     fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
         let entry = self.discard(key).expect("only frontends that exist are taken back");
-        self.stats.frontends -= 1;
         // Nothing reuses the block before a grace period, so it can still be read.
         let backends = self.backends(entry.range).iter().map(placement::address).collect();
         let name = entry.name;

@@ -12,9 +12,9 @@
 //!                                      at once and written by memcpy
 //! ```
 //!
-//! [`Publisher`] keeps that order on any [`Store`]: the kernel's maps, plain memory that tests read as
-//! a BPF program would, or the interleaving checker's. It must never write to
-//! anything that a reader can still reach, but for the one word.
+//! [`Publisher`] keeps that order on any [`Store`]: the kernel's maps, plain memory that tests read
+//! as a BPF program would, or the interleaving checker's. It must never write to anything that a
+//! reader can still reach, but for the one word.
 
 mod capacity;
 mod listing;

@@ -29,8 +29,6 @@ pub struct Stats {
     pub waits: u64,
     /// Grace periods that ended.
     pub grace_periods: u64,
-    /// Frontends that are published.
-    pub frontends: u64,
     /// Entries of `lb_backends4` in use, without those in limbo.
     pub backends: u64,
 }
@@ -125,7 +123,8 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// The store.
-    pub fn store(&self) -> &S {
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &S {
         &self.store
     }
 
@@ -198,9 +197,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
                 self.next_backend_id = next_id;
                 self.put_range(key, range);
                 self.retire_block(old);
-                if old == Range::GONE {
-                    self.stats.frontends += 1;
-                }
             }
         }
         if renamed {
@@ -234,7 +230,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.store.identify(slot, id);
         self.store.publish(slot, range);
         self.stats.publishes += 1;
-        self.stats.frontends += 1;
         let name = frontend.name.clone();
         self.frontends.insert(key, Entry { slot, range, id, listed: false, name });
         self.unlisted.push(key);
@@ -246,7 +241,6 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         if entry.range == Range::GONE {
             return;
         }
-        self.stats.frontends -= 1;
         if entry.listed {
             let old = entry.range;
             self.put_range(key, Range::GONE);
