@@ -1,44 +1,33 @@
-//! The agent as a child process: started, waited for until it reports that it balances, and ended.
+//! The agent as a process of its own: started, waited for until it reports that it balances, and
+//! ended.
 //!
-//! It is started through a guard, a program that ties its life to ours and then becomes the agent
-//! (`socklb-lab guard`), since a process can ask for that only for itself. Nothing here may know
-//! what the agent does.
+//! Nothing here may know what the agent does.
 
 use std::{
-    collections::VecDeque,
     env,
     ffi::OsString,
-    io::{self, BufRead, BufReader, PipeReader},
-    os::{fd::OwnedFd, unix::net::UnixDatagram, unix::process::CommandExt},
+    io,
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{self, Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Signal, pidfd_send_signal},
-};
+use rustix::event::{PollFd, PollFlags};
 
-use crate::{Lab, signals::pidfd_of, supervise};
+use crate::{
+    Lab,
+    process::{self, Process},
+};
 
 /// How long the agent may take until it reports READY=1.
 const STARTING: Duration = Duration::from_secs(10);
-/// How long it may take to end after SIGTERM.
-const ENDING: Duration = Duration::from_secs(5);
-/// Lines of its log that are kept until someone asks for them.
-const LOG_LINES: usize = 1000;
 
 /// The running agent. Dropping it ends it.
 #[derive(Debug)]
 pub struct Agent {
-    child: Child,
-    pidfd: OwnedFd,
-    log: Arc<Mutex<VecDeque<String>>>,
-    reader: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 /// The agent's binary, beside the directory of the test that calls this. `cargo test --workspace`
@@ -67,38 +56,18 @@ impl Agent {
         let notify = UnixDatagram::bind(&path)
             .with_context(|| format!("cannot listen on {}", path.display()))?;
         notify.set_nonblocking(true)?;
-        let (output, writer) = io::pipe()?;
-        let mut command = Command::new(guard);
-        supervise::forget(&mut command)
-            .arg("guard")
-            .arg(process::id().to_string())
-            .arg(agent)
-            .args(arguments)
-            .env("NOTIFY_SOCKET", &path)
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            // Ctrl-C is for us: the agent has to balance until the last client is done.
-            .process_group(0);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start the guard {}", guard.display()))?;
-        // It holds the write end of the pipe, which would keep the log's reader waiting.
-        drop(command);
-        let pidfd = pidfd_of(&child)?;
-        let log = Arc::<Mutex<VecDeque<String>>>::default();
-        let reader = {
-            let log = Arc::clone(&log);
-            thread::Builder::new().name("agent log".into()).spawn(move || read(output, &log))?
-        };
-        let mut started = Self { child, pidfd, log, reader: Some(reader) };
+        let mut command = process::guard(guard);
+        command.arg(agent).args(arguments).env("NOTIFY_SOCKET", &path);
+        let mut started = Self { process: Process::start(command)? };
         let outcome = started.wait_until_ready(&notify);
         std::fs::remove_file(&path)?;
-        if let Err(error) = outcome {
-            started.end();
-            bail!("{}: {error:#}; its log:\n{}", agent.display(), started.new_lines().join("\n"));
+        match outcome {
+            Ok(()) => Ok(started),
+            Err(error) => {
+                let (_, log) = started.stop()?;
+                bail!("{}: {error:#}; its log:\n{}", agent.display(), log.join("\n"))
+            }
         }
-        Ok(started)
     }
 
     /// How the agent ended, if it did.
@@ -106,30 +75,28 @@ impl Agent {
     /// # Errors
     /// When it cannot be waited for.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+        self.process.ended()
     }
 
     /// The lines that the agent has logged since the last call, at most the latest thousand.
     pub fn new_lines(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        self.process.new_lines()
     }
 
     /// Ends the agent at once, as a crash would.
     ///
     /// # Errors
     /// When it cannot be killed or waited for.
-    pub fn kill(mut self) -> io::Result<()> {
-        self.child.kill()?;
-        self.child.wait().map(drop)
+    pub fn kill(self) -> io::Result<()> {
+        self.process.kill()
     }
 
     /// Ends the agent in order, and returns how it ended with the rest of its log.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub fn stop(mut self) -> io::Result<(ExitStatus, Vec<String>)> {
-        self.end();
-        Ok((self.child.wait()?, self.new_lines()))
+    pub fn stop(self) -> io::Result<(ExitStatus, Vec<String>)> {
+        self.process.stop()
     }
 
     fn wait_until_ready(&mut self, notify: &UnixDatagram) -> Result<()> {
@@ -142,50 +109,18 @@ impl Agent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("cannot hear from it"),
             }
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.ended()? {
                 bail!("it ended before it was ready, {status}");
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 bail!("it did not report READY=1 in {} seconds", STARTING.as_secs());
             }
-            let mut either =
-                [PollFd::new(notify, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
-            wait(&mut either, left)?;
-        }
-    }
-
-    /// SIGTERM, then SIGKILL. Its whole log has been read afterwards.
-    fn end(&mut self) {
-        // Errors here say that it has ended.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
-        if !matches!(wait(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], ENDING), Ok(true)) {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Whether one of `descriptors` turned readable within `limit`.
-fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> Result<bool> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).expect("some seconds fit a timespec");
-        match poll(descriptors, Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
-            // Another Ctrl-C is no reason to wait any shorter.
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).context("cannot wait for the agent"),
+            let mut either = [
+                PollFd::new(notify, PollFlags::IN),
+                PollFd::new(self.process.pidfd(), PollFlags::IN),
+            ];
+            process::wait(&mut either, left)?;
         }
     }
 }
@@ -193,15 +128,4 @@ fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> Result<bool> {
 /// sd_notify(3): lines of VARIABLE=VALUE.
 fn is_ready(message: &[u8]) -> bool {
     message.split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
-}
-
-/// Keeps the latest lines of `output` until it ends.
-fn read(output: PipeReader, log: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() == LOG_LINES {
-            log.pop_front();
-        }
-        log.push_back(String::from_utf8_lossy(&line).into_owned());
-    }
 }

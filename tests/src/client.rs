@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read},
-    net::{SocketAddrV4, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -27,8 +27,9 @@ pub struct Connection {
 ///
 /// # Errors
 /// Those of `connect()`; `TimedOut` when the timeout has passed.
-pub fn connect(to: SocketAddrV4, timeout: Duration) -> io::Result<Connection> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+pub fn connect(to: impl Into<SocketAddr>, timeout: Duration) -> io::Result<Connection> {
+    let to = to.into();
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     // A blocking connect heeds the timeout of writing; it costs no further system call.
     socket.set_write_timeout(Some(timeout))?;
     socket.set_read_timeout(Some(timeout))?;

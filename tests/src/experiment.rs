@@ -4,21 +4,20 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context, Result};
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use nix::mount::{MsFlags, mount};
 
-use crate::{link, netns, pod::Pod, supervise};
+use crate::{family::Family, ipv6, link, mounts, netns, pod::Pod, requirement, supervise};
 
 /// Exists only in a supervised child, so whoever holds one is isolated.
 #[derive(Debug)]
 pub struct Lab {
     cgroup: PathBuf,
     scratch: PathBuf,
+    ipv6: bool,
 }
 
 impl Lab {
@@ -34,12 +33,18 @@ impl Lab {
         let Some(surroundings) = supervise::enter()? else { return Ok(None) };
         netns::unshare_network()?;
         link::up(link::LOOPBACK)?;
-        Ok(Some(Self { cgroup: surroundings.cgroup, scratch: surroundings.scratch }))
+        let ipv6 = ipv6::missing().is_none();
+        Ok(Some(Self { cgroup: surroundings.cgroup, scratch: surroundings.scratch, ipv6 }))
     }
 
     /// The directory of the cgroup that this process and its sockets belong to.
     pub fn cgroup(&self) -> &Path {
         &self.cgroup
+    }
+
+    /// Whether Pods have IPv6 addresses, and the client can reach them.
+    pub fn has_ipv6(&self) -> bool {
+        self.ipv6
     }
 
     /// A folder that is removed with everything in it when this process has ended.
@@ -54,24 +59,32 @@ impl Lab {
     /// When the thread cannot have a mount namespace of its own, or the kernel has no such
     /// filesystem.
     pub fn bpffs(&self) -> Result<PathBuf> {
-        unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
-        let none = None::<&str>;
-        // Nothing that is mounted from here on reaches the machine's own namespace.
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .context("cannot keep mounts to ourselves")?;
+        mounts::own()?;
         let path = self.scratch.join("bpf");
         fs::create_dir(&path)?;
-        mount(Some("bpf"), &path, Some("bpf"), MsFlags::empty(), none)
+        mount(Some("bpf"), &path, Some("bpf"), MsFlags::empty(), None::<&str>)
             .context("cannot mount a bpf filesystem")?;
         Ok(path)
     }
 
-    /// Makes the Pod 10.244.0.(10 + `index`) and links it to the calling thread's namespace.
-    /// `index` may be 0 to 244, each once.
+    /// Makes the Pod 10.244.0.(10 + `index`), fd00:10:244::a + `index` where the kernel has IPv6,
+    /// and links it to the calling thread's namespace. `index` may be 0 to 244, each once.
     ///
     /// # Errors
     /// When the Pod exists already.
     pub fn pod(&self, index: u8) -> Result<Pod> {
-        Pod::create(index)
+        Pod::create(index, self.ipv6)
+    }
+
+    /// The kinds of sockets that can be had here. What is missing is noted as skipped, for the test
+    /// on whose thread this is called.
+    ///
+    /// # Errors
+    /// When a skip cannot be noted.
+    pub fn families(&self) -> Result<&'static [Family]> {
+        let Some(reason) = ipv6::missing() else { return Ok(&Family::ALL) };
+        let thread = thread::current();
+        requirement::note_skip(&format!("{} (V6, Mapped)", thread.name().unwrap_or("?")), &reason)?;
+        Ok(&[Family::V4])
     }
 }

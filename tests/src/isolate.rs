@@ -14,7 +14,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{Lab, requirement, signals, supervise};
+use crate::{
+    Lab,
+    requirement::{self, Need},
+    signals, supervise,
+};
 
 /// What a child returns once its body has succeeded. It is not 0, which the test harness returns
 /// when it found no test to run.
@@ -43,7 +47,15 @@ pub struct Observed {
 /// When `body` panics, fails, or exceeds two minutes; when it cannot be isolated although the
 /// machine meets all requirements.
 pub fn isolated(body: impl FnOnce(&Lab) -> Result<()>) {
-    let Some(observed) = observe(LIMIT, body) else { return };
+    isolated_with(&[], body);
+}
+
+/// Like [`isolated`], on a machine that meets these needs. Elsewhere that is noted.
+///
+/// # Panics
+/// As [`isolated`] does.
+pub fn isolated_with(needs: &[Need], body: impl FnOnce(&Lab) -> Result<()>) {
+    let Some(observed) = observe_with(needs, LIMIT, body) else { return };
     eprint!("{}", observed.output);
     assert!(observed.passed, "failed in a process of its own: {}", describe(&observed.ended));
 }
@@ -54,13 +66,22 @@ pub fn isolated(body: impl FnOnce(&Lab) -> Result<()>) {
 /// # Panics
 /// When `body` cannot be isolated although the machine meets all requirements.
 pub fn observe(limit: Duration, body: impl FnOnce(&Lab) -> Result<()>) -> Option<Observed> {
+    observe_with(&[], limit, body)
+}
+
+fn observe_with(
+    needs: &[Need],
+    limit: Duration,
+    body: impl FnOnce(&Lab) -> Result<()>,
+) -> Option<Observed> {
     if let Some(lab) = Lab::enter().expect("a supervised child finds its surroundings") {
         run_and_exit(&lab, body);
     }
     // The harness gives the thread of each test the test's full name.
     let thread = thread::current();
     let test = thread.name().expect("called by a test, on the thread of that test");
-    if let Some(reason) = requirement::missing() {
+    let missing = requirement::missing();
+    if let Some(reason) = missing.or_else(|| needs.iter().find_map(|need| need.missing())) {
         requirement::note_skip(test, &reason).expect("skips are noted");
         return None;
     }

@@ -7,7 +7,10 @@
 //!  makes the cgroup        ──>    client namespace                   a namespace for each Pod
 //!  waits, forwards signals        connect(), the agent      veth     listeners
 //!  removes all of it              10.244.0.1           <──────────>  10.244.0.10 + index
+//!                                 fd00:10:244::1                     fd00:10:244::a + index
 //! ```
+//!
+//! The client's namespace also routes between Pods, so that each of them can be a client too.
 //!
 //! ```no_run
 //! lab::isolated(|lab| {
@@ -19,7 +22,7 @@
 //! });
 //! ```
 //!
-//! Errors are `anyhow`'s throughout: nobody acts upon them, people read them.
+//! Errors are `anyhow`'s, which people read, except where a test compares what the kernel says.
 //!
 //! Nothing here may ever send a packet outside of these namespaces, attach to a cgroup that it did
 //! not make, or give a namespace a name under which it could outlive its process.
@@ -29,20 +32,28 @@ pub mod agent;
 mod cgroup;
 pub mod churn;
 pub mod client;
+pub mod exchange;
 pub mod experiment;
+pub mod family;
+mod ipv6;
 mod isolate;
 pub mod latency;
 mod link;
+pub mod mounts;
 pub mod netns;
 pub mod objects;
 mod owned;
 pub mod plane;
 pub mod pod;
+mod ports;
+mod process;
+pub mod programs;
 pub mod requirement;
 mod scratch;
 pub mod server;
 mod signals;
+pub mod socket;
 pub mod supervise;
 
 pub use experiment::Lab;
-pub use isolate::{Observed, isolated, observe};
+pub use isolate::{Observed, isolated, isolated_with, observe};

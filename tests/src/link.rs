@@ -1,21 +1,23 @@
 //! Links and addresses, made over rtnetlink in the calling thread's network namespace.
 //!
-//! A veth pair carries one address on either side, each with a route to the other and nothing
-//! else. This module must never add a route that leads further.
+//! A veth pair carries one address of each family on either side, each with a route to the other.
+//! This module must never add a route that leads to anything but another Pod.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures_util::TryStreamExt;
 use rtnetlink::{
     AddressMessageBuilder, Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
     packet_route::{
-        address::{AddressAttribute, AddressMessage},
+        address::{AddressAttribute, AddressFlags},
         link::{InfoData, InfoVeth, LinkAttribute, State},
+        route::{RouteAddress, RouteAttribute, RouteType},
     },
 };
 use tokio::runtime;
@@ -25,8 +27,8 @@ use crate::netns::Namespace;
 /// The loopback interface has this index in every namespace.
 pub(crate) const LOOPBACK: u32 = 1;
 
-/// How long a new link may take until it transmits.
-const OPERATIONAL: Duration = Duration::from_secs(5);
+/// How long the kernel's workers may take to do what was asked of it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One end of a veth pair: the interface's name, and an index that is free where it is made.
 pub(crate) struct End<'a> {
@@ -66,40 +68,94 @@ pub(crate) fn veth(here: &End<'_>, there: &End<'_>, namespace: &Namespace) -> Re
 /// operational state tells. Whoever takes the configuration lock after it was seen (to add an
 /// address, say) knows that the worker is done.
 pub(crate) fn wait_until_operational(index: u32) -> Result<()> {
-    let deadline = Instant::now() + OPERATIONAL;
-    netlink(async |handle| {
-        while Instant::now() < deadline {
-            let mut links = handle.link().get().match_index(index).execute();
-            let link = links.try_next().await?;
-            let up = LinkAttribute::OperState(State::Up);
-            if link.is_some_and(|link| link.attributes.contains(&up)) {
-                return Ok(true);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(false)
-    })
-    .and_then(|up| {
-        ensure!(up, "it did not in {OPERATIONAL:?}");
-        Ok(())
+    let up = LinkAttribute::OperState(State::Up);
+    wait(async |handle| {
+        let mut links = handle.link().get().match_index(index).execute();
+        Ok(links.try_next().await?.is_some_and(|link| link.attributes.contains(&up)))
     })
     .with_context(|| format!("interface {index} does not become operational"))
 }
 
 /// Gives the interface `index` the address `local`, and a route to `peer` alone.
-pub(crate) fn point_to_point(index: u32, local: Ipv4Addr, peer: Ipv4Addr) -> Result<()> {
-    let mut message: AddressMessage = AddressMessageBuilder::<Ipv4Addr>::new().index(index).build();
-    message.header.prefix_len = 32;
-    message.attributes = vec![
-        AddressAttribute::Local(IpAddr::V4(local)),
-        AddressAttribute::Address(IpAddr::V4(peer)),
-    ];
+pub(crate) fn point_to_point(index: u32, local: IpAddr, peer: IpAddr) -> Result<()> {
+    let mut message = match local {
+        IpAddr::V4(_) => AddressMessageBuilder::<Ipv4Addr>::new().index(index).build(),
+        IpAddr::V6(_) => AddressMessageBuilder::<Ipv6Addr>::new().index(index).build(),
+    };
+    let whole = if local.is_ipv4() { 32 } else { 128 };
+    message.header.prefix_len = whole;
+    message.attributes = vec![AddressAttribute::Local(local), AddressAttribute::Address(peer)];
+    if local.is_ipv6() {
+        // Nobody else can have it: it need not be tried for a second before it is used.
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
     netlink(async |handle| {
-        let mut request = handle.address().add(index, local.into(), 32);
+        let mut request = handle.address().add(index, local, whole);
         *request.message_mut() = message;
         request.execute().await
     })
-    .with_context(|| format!("cannot give interface {index} the address {local} towards {peer}"))
+    .with_context(|| format!("cannot give interface {index} the address {local} towards {peer}"))?;
+    match local {
+        IpAddr::V4(_) => Ok(()),
+        IpAddr::V6(local) => wait_until_local(index, local),
+    }
+}
+
+/// Sends what is for `network` through `gateway`, which the interface `index` leads to.
+pub(crate) fn route(index: u32, network: (IpAddr, u8), gateway: IpAddr) -> Result<()> {
+    let (address, prefix) = network;
+    let route = match (address, gateway) {
+        (IpAddr::V4(address), IpAddr::V4(gateway)) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(address, prefix)
+            .gateway(gateway)
+            .output_interface(index)
+            .build(),
+        (IpAddr::V6(address), IpAddr::V6(gateway)) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(address, prefix)
+            .gateway(gateway)
+            .output_interface(index)
+            .build(),
+        _ => bail!("{address}/{prefix} and {gateway} are of different families"),
+    };
+    netlink(async |handle| handle.route().add(route).execute().await)
+        .with_context(|| format!("cannot route {address}/{prefix} through {gateway}"))
+}
+
+/// Waits until the kernel takes `address` on the interface `index` for its own. It joins the group
+/// in which neighbours ask for an IPv6 address, and then adds the route, from a worker, some time
+/// after the request is done; a first question that nobody hears is repeated only a second later.
+fn wait_until_local(index: u32, address: Ipv6Addr) -> Result<()> {
+    let ours =
+        [RouteAttribute::Destination(RouteAddress::Inet6(address)), RouteAttribute::Oif(index)];
+    wait(async |handle| {
+        let all = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        let mut routes = handle.route().get(all).execute();
+        while let Some(route) = routes.try_next().await? {
+            if route.header.kind == RouteType::Local
+                && ours.iter().all(|attribute| route.attributes.contains(attribute))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+    .with_context(|| format!("interface {index} does not get the address {address}"))
+}
+
+/// Asks until `there` says so.
+fn wait(there: impl AsyncFn(&Handle) -> Result<bool, Error>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let in_time = netlink(async |handle| {
+        while Instant::now() < deadline {
+            if there(&handle).await? {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(false)
+    })?;
+    ensure!(in_time, "it did not in {PATIENCE:?}");
+    Ok(())
 }
 
 /// Does one `job` on a netlink socket of the calling thread's namespace.

@@ -4,13 +4,19 @@
 //! This module must never mount one under /run/netns, where it would outlive the process.
 
 use std::{
-    fs::File,
-    io, panic,
+    fs::{self, File},
+    io,
+    os::fd::AsRawFd,
+    panic,
+    path::{Path, PathBuf},
+    process,
     thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::ipv6;
 
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -73,6 +79,11 @@ impl Namespace {
         })
     }
 
+    /// Where another process finds it, as long as this value lives.
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", process::id(), self.file.as_raw_fd()).into()
+    }
+
     /// The descriptor, for netlink messages that name a namespace.
     pub(crate) fn file(&self) -> &File {
         &self.file
@@ -83,9 +94,22 @@ impl Namespace {
     }
 }
 
+/// Moves the calling thread into the namespace that the file at `path` stands for.
+///
+/// # Errors
+/// When it stands for none, or without CAP_SYS_ADMIN.
+pub fn enter(path: &Path) -> Result<()> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    setns(file, CloneFlags::CLONE_NEWNET)
+        .with_context(|| format!("cannot enter the network namespace {}", path.display()))
+}
+
 /// Moves the calling thread, and every thread that it starts from now on, into a new namespace.
 pub(crate) fn unshare_network() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace; run as root")
+    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace; run as root")?;
+    // Pods reach each other through the client's namespace, as they do through a node.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot set net.ipv4.ip_forward")?;
+    ipv6::prepare()
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

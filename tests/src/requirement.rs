@@ -7,6 +7,8 @@ use std::{env, fs::OpenOptions, io::Write, path::Path};
 
 use anyhow::{Context, Result};
 
+use crate::{family::Family, ipv6, programs, socket::Socket};
+
 /// Names a file that receives one line, `name<TAB>reason`, for each test that could not run.
 pub const SKIPS: &str = "SOCKLB_SKIPS";
 
@@ -19,6 +21,34 @@ pub fn missing() -> Option<String> {
         return Some("the kernel has no BTF (/sys/kernel/btf/vmlinux)".into());
     }
     crate::cgroup::own().err().map(|error| format!("{error:#}"))
+}
+
+/// What only some experiments need.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// IPv6 in the kernel.
+    Ipv6,
+    /// Multipath TCP in the kernel, switched on (Linux 5.6).
+    Mptcp,
+    /// A program that is no part of this project.
+    Program(&'static str),
+}
+
+impl Need {
+    /// Why this machine does not meet it, or `None` if it does.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::Ipv6 => ipv6::missing(),
+            Self::Mptcp => {
+                let error = Socket::mptcp(Family::V4).err()?;
+                Some(format!("the kernel has no multipath TCP: {error}"))
+            }
+            Self::Program(name) if programs::find(name).is_some() => None,
+            Self::Program(name) => {
+                Some(format!("{name} is not installed: cargo xtask setup --test-tools"))
+            }
+        }
+    }
 }
 
 /// Notes that the test `name` did not run.

@@ -1,0 +1,63 @@
+//! iperf3, which opens a TCP connection to control a test and another socket for its data.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::{Process, Programs, Transport};
+use crate::pod::Pod;
+
+/// Waits for tests on `address`, which must be one of the Pod's.
+///
+/// # Errors
+/// When iperf3 does not start; with its log.
+pub fn serve(programs: &Programs<'_>, pod: &Pod, address: SocketAddr) -> Result<Process> {
+    programs
+        .program("iperf3")?
+        .inside(pod)
+        .args(["--server", "--forceflush", "--bind", &address.ip().to_string()])
+        .args(["--port", &address.port().to_string()])
+        .start(&[(Transport::Tcp, address)])
+}
+
+/// Sends `bytes` to `server`, and returns how many of them it had received when it was told, over
+/// the other connection, that there are no more: some may still have been on their way.
+///
+/// # Errors
+/// With what iperf3 says, when it fails.
+pub fn send(
+    programs: &Programs<'_>,
+    transport: Transport,
+    server: SocketAddr,
+    bytes: u64,
+) -> Result<u64> {
+    let mut program = programs.program("iperf3")?;
+    if transport == Transport::Udp {
+        // Slow enough for nothing to be lost where both ends share a processor.
+        program = program.args(["--udp", "--length", "1000", "--bitrate", "8M"]);
+    }
+    let text = program
+        .args(["--client", &server.ip().to_string(), "--port", &server.port().to_string()])
+        .args(["--bytes", &bytes.to_string(), "--json"])
+        .run()?
+        .success()
+        .with_context(|| format!("iperf3 to {server}, {transport:?}"))?;
+    let report: Report = serde_json::from_str(&text).with_context(|| format!("iperf3: {text}"))?;
+    Ok(report.end.sum_received.bytes)
+}
+
+#[derive(Deserialize)]
+struct Report {
+    end: End,
+}
+
+#[derive(Deserialize)]
+struct End {
+    sum_received: Sum,
+}
+
+#[derive(Deserialize)]
+struct Sum {
+    bytes: u64,
+}

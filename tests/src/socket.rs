@@ -1,0 +1,237 @@
+//! Sockets as applications open and use them, one method for each system call.
+//!
+//! Errors are the kernel's own numbers, so that a test can compare them. Nothing here waits longer
+//! than [`TIMEOUT`]: a connect then fails with EINPROGRESS, everything else with EAGAIN. No port
+//! stays in TIME_WAIT: connections are reset in the end.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+pub use rustix::io::Errno;
+use rustix::{
+    io::Result,
+    net::{
+        MMsgHdr, Protocol, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags,
+        SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt,
+    },
+};
+
+use crate::{client::TIMEOUT, exchange::Answer, family::Family};
+
+/// MSG_FASTOPEN (tcp(7)): connect, and send the first data with it.
+const FAST_OPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
+/// The longest datagram that a test sends.
+const LONGEST: usize = 2048;
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+}
+
+impl Socket {
+    /// A TCP socket.
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT without IPv6.
+    pub fn tcp(family: Family) -> Result<Self> {
+        Self::new(family, SocketType::STREAM, Some(ipproto::TCP))
+    }
+
+    /// A UDP socket.
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT without IPv6.
+    pub fn udp(family: Family) -> Result<Self> {
+        Self::new(family, SocketType::DGRAM, Some(ipproto::UDP))
+    }
+
+    /// A multipath TCP socket.
+    ///
+    /// # Errors
+    /// EPROTONOSUPPORT or ENOPROTOOPT where the kernel has it not, or not switched on.
+    pub fn mptcp(family: Family) -> Result<Self> {
+        Self::new(family, SocketType::STREAM, Some(ipproto::MPTCP))
+    }
+
+    /// A socket of any kind.
+    ///
+    /// # Errors
+    /// Those of `socket()`.
+    pub fn new(family: Family, kind: SocketType, protocol: Option<Protocol>) -> Result<Self> {
+        let fd = rustix::net::socket_with(family.domain(), kind, SocketFlags::CLOEXEC, protocol)?;
+        for timeout in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
+            sockopt::set_socket_timeout(&fd, timeout, Some(TIMEOUT))?;
+        }
+        if kind == SocketType::STREAM {
+            sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?;
+        }
+        Ok(Self { fd })
+    }
+
+    /// `bind()`.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn bind(&self, to: impl Into<SocketAddr>) -> Result<()> {
+        rustix::net::bind(&self.fd, &to.into())
+    }
+
+    /// `connect()`, with an address of whatever family it is.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn connect(&self, to: impl Into<SocketAddr>) -> Result<()> {
+        rustix::net::connect(&self.fd, &to.into())
+    }
+
+    /// `connect()` with AF_UNSPEC, which dissolves an association.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn disconnect(&self) -> Result<()> {
+        rustix::net::connect_unspec(&self.fd)
+    }
+
+    /// `getpeername()`.
+    ///
+    /// # Errors
+    /// ENOTCONN, for one.
+    pub fn peer(&self) -> Result<SocketAddr> {
+        internet(rustix::net::getpeername(&self.fd)?)?.ok_or(Errno::NOTCONN)
+    }
+
+    /// `getsockname()`.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn local(&self) -> Result<SocketAddr> {
+        internet(Some(rustix::net::getsockname(&self.fd)?))?.ok_or(Errno::AFNOSUPPORT)
+    }
+
+    /// The socket's cookie, which no other socket ever has.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn cookie(&self) -> Result<u64> {
+        sockopt::socket_cookie(&self.fd)
+    }
+
+    /// `send()`.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn send(&self, payload: &[u8]) -> Result<()> {
+        rustix::net::send(&self.fd, payload, SendFlags::empty()).map(drop)
+    }
+
+    /// `sendto()`, with an address of whatever family it is.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn send_to(&self, payload: &[u8], to: impl Into<SocketAddr>) -> Result<()> {
+        rustix::net::sendto(&self.fd, payload, SendFlags::empty(), &to.into()).map(drop)
+    }
+
+    /// `sendmsg()`, with an address of whatever family it is.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn send_msg(&self, payload: &[u8], to: impl Into<SocketAddr>) -> Result<()> {
+        let parts = [IoSlice::new(payload)];
+        let mut control = SendAncillaryBuffer::default();
+        let none = SendFlags::empty();
+        rustix::net::sendmsg_addr(&self.fd, &to.into(), &parts, &mut control, none).map(drop)
+    }
+
+    /// `sendmmsg()` of one message, with an address of whatever family it is.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn send_mmsg(&self, payload: &[u8], to: impl Into<SocketAddr>) -> Result<()> {
+        let to = SocketAddrAny::from(to.into());
+        let parts = [IoSlice::new(payload)];
+        let mut control = SendAncillaryBuffer::default();
+        let mut messages = [MMsgHdr::new_with_addr(&to, &parts, &mut control)];
+        rustix::net::sendmmsg(&self.fd, &mut messages, SendFlags::empty()).map(drop)
+    }
+
+    /// `sendto()` with MSG_FASTOPEN: connects a TCP socket.
+    ///
+    /// # Errors
+    /// Those of `connect()`; EOPNOTSUPP where fast open is switched off for clients.
+    pub fn fast_open(&self, payload: &[u8], to: impl Into<SocketAddr>) -> Result<()> {
+        rustix::net::sendto(&self.fd, payload, FAST_OPEN, &to.into()).map(drop)
+    }
+
+    /// `recv()`.
+    ///
+    /// # Errors
+    /// Those of the system call; EBADMSG for what no server here sends.
+    pub fn receive(&self) -> Result<Answer> {
+        let mut buffer = [0; LONGEST];
+        let (length, _) = rustix::net::recv(&self.fd, &mut buffer, RecvFlags::empty())?;
+        Answer::parse(&buffer[..length], None)
+    }
+
+    /// `recvfrom()`.
+    ///
+    /// # Errors
+    /// Those of the system call; EBADMSG for what no server here sends.
+    pub fn receive_from(&self) -> Result<Answer> {
+        let mut buffer = [0; LONGEST];
+        let (length, _, source) = rustix::net::recvfrom(&self.fd, &mut buffer, RecvFlags::empty())?;
+        Answer::parse(&buffer[..length], internet(source)?)
+    }
+
+    /// `recvmsg()`.
+    ///
+    /// # Errors
+    /// Those of the system call; EBADMSG for what no server here sends.
+    pub fn receive_msg(&self) -> Result<Answer> {
+        let mut buffer = [0; LONGEST];
+        let mut no_space: [MaybeUninit<u8>; 0] = [];
+        let message = rustix::net::recvmsg(
+            &self.fd,
+            &mut [IoSliceMut::new(&mut buffer)],
+            &mut RecvAncillaryBuffer::new(&mut no_space),
+            RecvFlags::empty(),
+        )?;
+        let source = message.address;
+        Answer::parse(&buffer[..message.bytes], internet(source)?)
+    }
+
+    /// What the listener at the other end of a TCP connection says of itself.
+    ///
+    /// # Errors
+    /// Those of `recv()`; EBADMSG when it hung up without a word.
+    pub fn identity(&self) -> Result<u16> {
+        let mut greeting = [0; 2];
+        self.receive_whole(&mut greeting)?;
+        Ok(u16::from_be_bytes(greeting))
+    }
+
+    /// Fills `buffer` from a TCP connection.
+    ///
+    /// # Errors
+    /// Those of `recv()`; EBADMSG when it ended before.
+    pub fn receive_whole(&self, buffer: &mut [u8]) -> Result<()> {
+        let (length, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::WAITALL)?;
+        if length == buffer.len() { Ok(()) } else { Err(Errno::BADMSG) }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn internet(address: Option<SocketAddrAny>) -> Result<Option<SocketAddr>> {
+    address.map(SocketAddr::try_from).transpose()
+}
