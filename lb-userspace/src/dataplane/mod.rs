@@ -10,6 +10,8 @@ mod cookie;
 pub mod grace;
 #[forbid(unsafe_code)]
 pub mod inspect;
+#[forbid(unsafe_code)]
+pub mod iterator;
 mod mapped;
 #[forbid(unsafe_code)]
 pub mod object;
@@ -20,5 +22,6 @@ mod sys;
 pub use attach::{AttachError, Attachment, PinDir};
 pub(crate) use cookie::netns_cookie;
 pub use grace::KernelGrace;
+pub use iterator::{OriginIterator, Origins};
 pub use object::{LoadError, Object};
 pub use store::KernelStore;
