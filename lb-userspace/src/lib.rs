@@ -10,6 +10,8 @@ pub mod agent;
 #[forbid(unsafe_code)]
 pub mod cli;
 #[forbid(unsafe_code)]
+pub mod close;
+#[forbid(unsafe_code)]
 pub mod commands;
 pub mod dataplane;
 #[forbid(unsafe_code)]
