@@ -29,6 +29,7 @@ pub mod agent;
 mod cgroup;
 pub mod churn;
 pub mod client;
+pub mod closing;
 pub mod experiment;
 mod isolate;
 pub mod latency;

@@ -32,7 +32,8 @@ mod stale;
 mod sweep;
 
 use std::{
-    io,
+    error::Error,
+    io, iter,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -193,7 +194,7 @@ fn serve(
         };
         let mut wanted = Wanted::default();
         match first {
-            Ok(request) => std::iter::once(request)
+            Ok(request) => iter::once(request)
                 .chain(requests.try_iter())
                 .for_each(|request| wanted.add(request)),
             Err(RecvTimeoutError::Timeout) => {}
@@ -222,14 +223,15 @@ fn log(report: &Report, said: &mut Vec<String>) {
         "looked for stale sockets"
     );
     for error in &report.errors {
-        let text = error.to_string();
+        let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
+        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         if error.is_lasting() {
             if said.contains(&text) {
                 continue;
             }
             said.push(text.clone());
         }
-        warn!(error = error as &dyn std::error::Error, "{text}");
+        warn!("{text}");
     }
 }
 
