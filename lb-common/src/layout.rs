@@ -135,6 +135,44 @@ pub struct Backend4 {
     pub reserved: u32,
 }
 
+/// Value of `lb_origins`: what a connected socket was connected to, and where it was sent.
+///
+/// Read by tools and by agents of other versions, so the layout never changes under one
+/// [`Self::VERSION`]. IPv4 addresses stand as IPv4-mapped ones, `::ffff:a.b.c.d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Origin {
+    /// [`Self::VERSION`].
+    pub version: u8,
+    /// IANA protocol number: 6 for TCP, 17 for UDP.
+    pub protocol: u8,
+    /// Always zero.
+    pub reserved: u16,
+    /// The port that the application asked for, in host byte order.
+    pub frontend_port: u16,
+    /// The backend's port, in host byte order.
+    pub backend_port: u16,
+    /// The address that the application asked for, in network byte order.
+    pub frontend: [u8; 16],
+    /// The backend's address, in network byte order.
+    pub backend: [u8; 16],
+    /// The service port's id.
+    pub service: u32,
+    /// The backend's id.
+    pub backend_id: u32,
+    /// The socket's cookie (`SO_COOKIE`).
+    pub socket: u64,
+    /// The cookie of the socket's network namespace (`SO_NETNS_COOKIE`).
+    pub netns: u64,
+    /// Always zero.
+    pub spare: [u64; 2],
+}
+
+impl Origin {
+    /// The only version so far.
+    pub const VERSION: u8 = 1;
+}
+
 /// Two 32-bit fields as the 64-bit word they form in memory, on either byte order.
 #[inline(always)]
 const fn word(first: u32, second: u32) -> u64 {
@@ -166,6 +204,11 @@ const _: () = {
     assert!(size_of::<Backend4>() == 16 && align_of::<Backend4>() == 8);
     assert!(offset_of!(Backend4, port) == 4 && offset_of!(Backend4, flags) == 6);
     assert!(offset_of!(Backend4, id) == 8);
+    assert!(size_of::<Origin>() == 80 && align_of::<Origin>() == 8);
+    assert!(offset_of!(Origin, frontend_port) == 4 && offset_of!(Origin, backend_port) == 6);
+    assert!(offset_of!(Origin, frontend) == 8 && offset_of!(Origin, backend) == 24);
+    assert!(offset_of!(Origin, service) == 40 && offset_of!(Origin, backend_id) == 44);
+    assert!(offset_of!(Origin, socket) == 48 && offset_of!(Origin, netns) == 56);
     assert!(
         FrontendValue { slot: 1, tag: 2 }.to_bits() != FrontendValue { slot: 2, tag: 1 }.to_bits()
     );

@@ -11,6 +11,8 @@
 
 mod connect;
 mod counters;
+mod origins;
+mod origins_iter;
 mod tables;
 
 /// Declares the license to the kernel, which refuses some helpers to others.

@@ -10,10 +10,14 @@ pub mod agent;
 #[forbid(unsafe_code)]
 pub mod cli;
 #[forbid(unsafe_code)]
+pub mod close;
+#[forbid(unsafe_code)]
 pub mod commands;
 pub mod dataplane;
 #[forbid(unsafe_code)]
 pub mod model;
+#[forbid(unsafe_code)]
+pub mod netns;
 #[forbid(unsafe_code)]
 pub mod plan;
 #[forbid(unsafe_code)]

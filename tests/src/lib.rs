@@ -32,6 +32,7 @@ pub mod agent;
 mod cgroup;
 pub mod churn;
 pub mod client;
+pub mod closing;
 pub mod exchange;
 pub mod experiment;
 pub mod family;

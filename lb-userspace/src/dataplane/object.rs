@@ -15,7 +15,10 @@ use aya::{
 use lb_common::Counter;
 use thiserror::Error;
 
-use super::store::{KernelStore, Tables};
+use super::{
+    iterator::{OriginIterator, Origins},
+    store::{KernelStore, Tables},
+};
 use crate::publish::{Sizes, StoreError};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socklb-bpf"));
@@ -114,7 +117,7 @@ impl Object {
 
     fn map(&self, name: &'static str) -> Result<&MapData, LoadError> {
         match self.ebpf.map(name) {
-            Some(Map::Array(data) | Map::HashMap(data)) => Ok(data),
+            Some(Map::Array(data) | Map::HashMap(data) | Map::SkStorage(data)) => Ok(data),
             _ => Err(LoadError::Missing(name)),
         }
     }
@@ -122,6 +125,12 @@ impl Object {
     /// A map's descriptor.
     pub fn map_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
         Ok(self.map(name)?.fd().as_fd())
+    }
+
+    /// Loads the iterator over `lb_origins`.
+    pub fn origins(&mut self, origins: Origins) -> Result<OriginIterator, LoadError> {
+        let map = self.map_fd("lb_origins")?.try_clone_to_owned()?;
+        OriginIterator::load(&mut self.ebpf, origins, map.as_fd())
     }
 
     /// Write access to the tables. There must be one writer only.

@@ -16,6 +16,12 @@ use std::{
 use aya::Pod;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_type};
 
+/// The part of `bpf_iter_link_info` that names a map. Kernels take shorter ones than their own.
+#[repr(C)]
+struct IteratedMap {
+    map_fd: u32,
+}
+
 /// Sets many elements of a hash, or replaces them. On failure says how many were set before.
 ///
 /// `BPF_MAP_UPDATE_BATCH`, kernel 5.6. The kernel takes no `BPF_NOEXIST` here.
@@ -114,6 +120,41 @@ pub(crate) fn attach(
     // SAFETY: the attribute holds no pointers.
     let created = unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr) }?;
     Ok(own(created))
+}
+
+/// Makes a link of an iterator program to the map that it goes over.
+///
+/// `BPF_LINK_CREATE`, for iterators kernel 5.8, for those over socket storage 5.9.
+pub(crate) fn link_iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let info = IteratedMap { map_fd: fd(map) };
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = fd(program);
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    attr.link_create.__bindgen_anon_3.__bindgen_anon_1.iter_info = &raw const info as u64;
+    attr.link_create.__bindgen_anon_3.__bindgen_anon_1.iter_info_len =
+        size_of::<IteratedMap>() as u32;
+    // SAFETY: `info` is as long as stated and outlives the call, which only reads it.
+    let created = unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr) }?;
+    Ok(own(created))
+}
+
+/// Starts one pass of an iterator: what its program writes can be read from the descriptor.
+///
+/// `BPF_ITER_CREATE`, kernel 5.8.
+pub(crate) fn start_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.iter_create.link_fd = fd(link);
+    // SAFETY: the attribute holds no pointers.
+    let created = unsafe { bpf(bpf_cmd::BPF_ITER_CREATE, &mut attr) }?;
+    Ok(own(created))
+}
+
+/// The values that stand one after the other in `bytes`. A rest that is too short is left out.
+pub(crate) fn values<T: Pod>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.chunks_exact(size_of::<T>()).map(|chunk| {
+        // SAFETY: the chunk is as long as a value, and any bits are one.
+        unsafe { chunk.as_ptr().cast::<T>().read_unaligned() }
+    })
 }
 
 /// Gives a map, program or link a name on a bpf filesystem, which keeps it alive.

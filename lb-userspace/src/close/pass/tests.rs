@@ -1,0 +1,184 @@
+//! When sockets are looked at again, and when no more, by a clock of the test's.
+
+use std::{cell::Cell, time::Duration};
+
+use super::{
+    super::{
+        Gone, LOOKS, Request, UDP,
+        fake::{FakeNode, socket},
+        node::Family,
+        stale::tests::origin,
+    },
+    *,
+};
+
+const POD: &str = "10.244.0.9:53";
+const OTHER: &str = "10.244.0.8:53";
+
+/// Passes over a fake node, with origins and a clock that the test sets.
+struct Bench {
+    node: FakeNode,
+    passes: Passes<FakeNode>,
+    origins: io::Result<Vec<Origin>>,
+    reads: Cell<usize>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(node: FakeNode, origins: Vec<Origin>) -> Self {
+        Self {
+            passes: Passes::new(node.clone()),
+            node,
+            origins: Ok(origins),
+            reads: Cell::new(0),
+            now: Instant::now(),
+        }
+    }
+
+    fn pass(&mut self, requests: impl IntoIterator<Item = Request>) -> Report {
+        let mut wanted = Wanted::default();
+        requests.into_iter().for_each(|request| wanted.add(request));
+        let read = || {
+            self.reads.set(self.reads.get() + 1);
+            match &self.origins {
+                Ok(origins) => Ok(origins.clone()),
+                Err(error) => Err(io::Error::from(error.kind())),
+            }
+        };
+        self.passes.make(wanted, &read, || self.now)
+    }
+
+    /// Lets time pass until the next look is due, and makes it. Returns how long it waited.
+    fn next(&mut self) -> Option<(Duration, Report)> {
+        let due = self.passes.due()?;
+        let waited = due - self.now;
+        self.now = due;
+        Some((waited, self.pass([])))
+    }
+
+    /// Connects a socket elsewhere.
+    fn connect(&self, cookie: u64, peer: &str) {
+        let sockets = &mut self.node.state.borrow_mut().namespaces[0].sockets;
+        sockets.retain(|socket| socket.cookie() != cookie);
+        sockets.push(socket(cookie, Family::Inet, UDP, peer));
+    }
+}
+
+fn gone(service: u32, backend: &str) -> Request {
+    Request::Gone(vec![Gone { service, backend: backend.parse().unwrap() }])
+}
+
+#[test]
+fn point_22_a_thousand_backends_take_one_reading_of_origins_and_one_list() {
+    let pods: Vec<_> =
+        (0..1000).map(|pod| format!("10.1.{}.{}:53", pod / 250, pod % 250)).collect();
+    let sockets =
+        (0..).zip(&pods).map(|(cookie, pod)| socket(cookie, Family::Inet, UDP, pod)).collect();
+    let origins = (0..).zip(&pods).map(|(cookie, pod)| origin(cookie, 1, UDP, 4, pod)).collect();
+    let mut bench = Bench::new(FakeNode::default().with(1, sockets), origins);
+    let report = bench.pass(pods.iter().map(|pod| gone(4, pod)));
+    assert_eq!((report.udp, report.backends, report.again), (1000, 1000, 0));
+    assert_eq!(bench.reads.get(), 1);
+    assert_eq!(bench.node.lists(), [(1, UDP, Family::Inet)]);
+    assert_eq!(bench.passes.due(), None);
+}
+
+#[test]
+fn a_socket_whose_connect_is_not_done_yet_is_closed_at_a_later_look() {
+    for looks in 1..LOOKS {
+        let node = FakeNode::default().with(1, vec![]);
+        let mut bench = Bench::new(node, vec![origin(11, 1, UDP, 4, POD)]);
+        let report = bench.pass([gone(4, POD)]);
+        assert_eq!((report.stale, report.udp, report.again), (1, 0, 1));
+        for _ in 1..looks {
+            assert_eq!(bench.next().unwrap().1.again, 1);
+        }
+        bench.connect(11, POD);
+        let (_, report) = bench.next().unwrap();
+        assert_eq!((report.udp, report.again, report.missed), (1, 0, 0), "look {looks}");
+        assert_eq!(bench.node.destroyed(), [11]);
+        assert!(bench.next().is_none());
+    }
+}
+
+#[test]
+fn a_socket_that_stays_connected_elsewhere_is_looked_at_a_few_times_only() {
+    let node = FakeNode::default().with(1, vec![socket(11, Family::Inet, UDP, OTHER)]);
+    let mut bench = Bench::new(node, vec![origin(11, 1, UDP, 4, POD)]);
+    assert_eq!(bench.pass([gone(4, POD)]).missed, 0);
+    let mut waits = Vec::new();
+    let mut missed = 0;
+    while let Some((waited, report)) = bench.next() {
+        waits.push(waited);
+        missed += report.missed;
+    }
+    assert_eq!(waits, DELAYS);
+    assert_eq!(missed, 1);
+    assert!(bench.node.destroyed().is_empty());
+}
+
+#[test]
+fn a_socket_that_is_gone_at_the_second_look_is_not_missed() {
+    let mut bench =
+        Bench::new(FakeNode::default().with(1, vec![]), vec![origin(11, 1, UDP, 4, POD)]);
+    assert_eq!(bench.pass([gone(4, POD)]).again, 1);
+    bench.origins = Ok(vec![]);
+    let (_, report) = bench.next().unwrap();
+    assert_eq!((report.stale, report.missed, report.again), (0, 0, 0));
+    assert!(bench.next().is_none());
+}
+
+#[test]
+fn point_22_a_socket_that_was_connected_anew_is_not_closed_at_a_later_look() {
+    let node = FakeNode::default().with(1, vec![socket(11, Family::Inet, UDP, OTHER)]);
+    let mut bench = Bench::new(node, vec![origin(11, 1, UDP, 4, POD)]);
+    assert_eq!(bench.pass([gone(4, POD)]).again, 1);
+    // By another service that the same Pod still serves.
+    bench.origins = Ok(vec![origin(11, 1, UDP, 5, POD)]);
+    bench.connect(11, POD);
+    let (_, report) = bench.next().unwrap();
+    assert_eq!((report.stale, report.udp, report.again), (0, 0, 0));
+    assert!(bench.node.destroyed().is_empty());
+}
+
+#[test]
+fn what_is_not_due_yet_waits_while_others_are_served() {
+    let node = FakeNode::default()
+        .with(1, vec![socket(12, Family::Inet, UDP, OTHER), socket(13, Family::Inet, UDP, OTHER)]);
+    let origins = vec![origin(11, 1, UDP, 4, POD), origin(12, 1, UDP, 4, OTHER)];
+    let mut bench = Bench::new(node, origins);
+    assert_eq!(bench.pass([gone(4, POD)]).again, 1);
+    bench.now += DELAYS[0] / 2;
+    let report = bench.pass([gone(4, OTHER)]);
+    assert_eq!((report.stale, report.udp, report.again), (1, 1, 1));
+    assert_eq!(bench.next().unwrap().0, DELAYS[0] / 2, "it was not put off");
+}
+
+#[test]
+fn the_same_request_again_starts_the_looks_anew_and_closes_once() {
+    let mut bench =
+        Bench::new(FakeNode::default().with(1, vec![]), vec![origin(11, 1, UDP, 4, POD)]);
+    assert_eq!(bench.pass([gone(4, POD)]).again, 1);
+    bench.connect(11, POD);
+    let report = bench.pass([gone(4, POD)]);
+    assert_eq!((report.udp, report.again), (1, 0));
+    assert!(bench.next().is_none());
+}
+
+#[test]
+fn requests_wait_while_origins_cannot_be_read_but_not_forever() {
+    let node = FakeNode::default().with(1, vec![socket(11, Family::Inet, UDP, POD)]);
+    let mut bench = Bench::new(node, vec![]);
+    bench.origins = Err(io::ErrorKind::OutOfMemory.into());
+    let report = bench.pass([gone(4, POD)]);
+    assert!(matches!(report.errors[..], [CloseError::Origins(_)]), "{:?}", report.errors);
+    bench.origins = Ok(vec![origin(11, 1, UDP, 4, POD)]);
+    let (waited, report) = bench.next().unwrap();
+    assert_eq!((waited, report.udp), (DELAYS[0], 1));
+    assert!(bench.next().is_none());
+
+    bench.origins = Err(io::ErrorKind::OutOfMemory.into());
+    bench.pass([gone(4, POD)]);
+    let passes = std::iter::from_fn(|| bench.next()).take(10).count();
+    assert_eq!(passes, LOOKS - 1);
+}

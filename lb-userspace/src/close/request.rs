@@ -1,0 +1,162 @@
+//! What is asked for: which backends no longer serve, so that sockets connected to them are stale.
+//!
+//! Requests that wait are added up here, so that one pass over the sockets answers all of them.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use rustc_hash::FxHashSet;
+
+use super::{TCP, stale::Stale};
+
+/// Asks for sockets to be closed.
+///
+/// By then a grace period must have passed since the backends left the tables: a program that still
+/// saw them there could connect one more socket after the pass that would have closed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Close what is connected to these.
+    Gone(Vec<Gone>),
+    /// Close what is connected to anything else than these. After a restart, this finds what went
+    /// while no agent ran. It relies on service ids that were carried over; where they were not, it
+    /// would close every socket.
+    AllBut {
+        /// Service id and address of each backend that serves.
+        serving: HashSet<(u32, SocketAddr)>,
+        /// Whether TCP sockets are meant too, beside UDP sockets.
+        tcp: bool,
+    },
+}
+
+/// A backend that no longer serves a service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gone {
+    /// The service port's id, as in [`lb_common::layout::Origin::service`].
+    pub service: u32,
+    /// Where it served.
+    pub backend: SocketAddr,
+}
+
+/// A service port's id, and a backend's address and port. IPv6 scopes and flow labels, which
+/// `SocketAddr` compares, mean nothing here.
+type Key = (u32, IpAddr, u16);
+
+/// All requests that wait, as one question to each socket's origin.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    gone: FxHashSet<Key>,
+    all_but: Vec<AllBut>,
+}
+
+#[derive(Debug)]
+struct AllBut {
+    serving: FxHashSet<Key>,
+    tcp: bool,
+}
+
+impl Wanted {
+    pub(super) fn add(&mut self, request: Request) {
+        match request {
+            Request::Gone(gone) => {
+                self.gone.extend(gone.into_iter().map(|gone| key(gone.service, gone.backend)));
+            }
+            Request::AllBut { serving, tcp } => {
+                let serving =
+                    serving.into_iter().map(|(service, backend)| key(service, backend)).collect();
+                self.all_but.push(AllBut { serving, tcp });
+            }
+        }
+    }
+
+    /// Adds what another one asks for.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.gone.extend(other.gone);
+        self.all_but.extend(other.all_but);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.all_but.is_empty()
+    }
+
+    /// Whether the backend that this socket was sent to no longer serves.
+    pub(super) fn means(&self, stale: &Stale) -> bool {
+        let key = (stale.service, stale.backend.ip(), stale.backend.port());
+        self.gone.contains(&key)
+            || self.all_but.iter().any(|all_but| {
+                (all_but.tcp || stale.protocol != TCP) && !all_but.serving.contains(&key)
+            })
+    }
+}
+
+fn key(service: u32, backend: SocketAddr) -> Key {
+    (service, backend.ip().to_canonical(), backend.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::{UDP, stale::tests::stale};
+
+    fn gone(service: u32, backend: &str) -> Gone {
+        Gone { service, backend: backend.parse().unwrap() }
+    }
+
+    #[test]
+    fn point_22_a_socket_is_stale_if_both_its_service_and_its_backend_match() {
+        let mut wanted = Wanted::default();
+        assert!(wanted.is_empty());
+        wanted.add(Request::Gone(vec![gone(1, "10.0.0.1:53"), gone(2, "[fd00::1]:53")]));
+        wanted.add(Request::Gone(vec![gone(3, "10.0.0.3:53")]));
+        assert!(!wanted.is_empty());
+        let cases = [
+            (1, "10.0.0.1:53", true),
+            (1, "10.0.0.1:54", false),
+            (1, "10.0.0.2:53", false),
+            (2, "10.0.0.1:53", false),
+            (2, "[fd00::1]:53", true),
+            (1, "[fd00::1]:53", false),
+            (3, "10.0.0.3:53", true),
+        ];
+        for (service, backend, expected) in cases {
+            let asked = stale(7, UDP, service, backend);
+            assert_eq!(wanted.means(&asked), expected, "{service}, {backend}");
+        }
+    }
+
+    #[test]
+    fn point_22_after_a_restart_whatever_does_not_serve_is_stale() {
+        let serving = HashSet::from([(1, "10.0.0.1:53".parse().unwrap())]);
+        let mut wanted = Wanted::default();
+        wanted.add(Request::AllBut { serving: serving.clone(), tcp: false });
+        assert!(!wanted.is_empty());
+        assert!(!wanted.means(&stale(7, UDP, 1, "10.0.0.1:53")));
+        assert!(wanted.means(&stale(7, UDP, 1, "10.0.0.2:53")));
+        assert!(wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));
+        assert!(!wanted.means(&stale(7, TCP, 2, "10.0.0.1:53")), "TCP was not asked for");
+        let mut with_tcp = Wanted::default();
+        with_tcp.add(Request::AllBut { serving, tcp: true });
+        assert!(with_tcp.means(&stale(7, TCP, 2, "10.0.0.1:53")));
+    }
+
+    #[test]
+    fn addresses_are_compared_without_scope_and_however_they_are_written() {
+        let mut wanted = Wanted::default();
+        wanted.add(Request::Gone(vec![gone(1, "[::ffff:10.0.0.1]:53"), gone(2, "[fd00::1%4]:53")]));
+        assert!(wanted.means(&stale(7, UDP, 1, "10.0.0.1:53")));
+        assert!(wanted.means(&stale(7, UDP, 2, "[fd00::1]:53")));
+    }
+
+    #[test]
+    fn what_is_merged_means_what_both_mean() {
+        let mut wanted = Wanted::default();
+        wanted.add(Request::Gone(vec![gone(1, "10.0.0.1:53")]));
+        let mut other = Wanted::default();
+        other.add(Request::AllBut { serving: HashSet::new(), tcp: false });
+        assert!(!wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));
+        wanted.merge(other);
+        assert!(wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));
+        assert!(wanted.means(&stale(7, TCP, 1, "10.0.0.1:53")));
+    }
+}

@@ -1,0 +1,172 @@
+//! Closes those of some stale sockets that are still connected to their backend.
+//!
+//! Each affected namespace is listed once for each protocol and family that can hold one of them.
+//! What is not found or not closed is handed back: when to look again is not decided here.
+
+use std::collections::hash_map::Entry;
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    CloseError, TCP, UDP, name,
+    node::{Diag, Family, Node, Place, Socket},
+    stale::Stale,
+};
+use crate::netns::Search;
+
+/// What became of the stale sockets: each is in one of the first three.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    pub(super) closed: Vec<Stale>,
+    /// Not found, not connected to their backend, or not closed for another reason that may pass.
+    pub(super) left: Vec<Stale>,
+    /// Can never be closed on this kernel.
+    pub(super) lost: Vec<Stale>,
+    pub(super) errors: Vec<CloseError>,
+}
+
+/// Looks at each of the sockets once. If `thorough`, namespaces that do not show at once are searched
+/// for everywhere.
+pub(super) fn sweep<N: Node>(node: &mut N, stale: Vec<Stale>, thorough: bool) -> Swept {
+    let mut swept = Swept::default();
+    let mut wanted = stale;
+    let mut visited = Vec::new();
+    let searches: &[_] =
+        if thorough { &[Search::Usual, Search::Everywhere] } else { &[Search::Usual] };
+    for &search in searches {
+        if wanted.is_empty() {
+            break;
+        }
+        let places = match node.namespaces(search) {
+            Ok(places) => places,
+            Err(error) => {
+                swept.errors.push(error.into());
+                break;
+            }
+        };
+        for place in places {
+            if visited.contains(&place.inode()) {
+                continue;
+            }
+            visited.push(place.inode());
+            let cookie = place.cookie();
+            let here = |stale: &mut Stale| cookie.is_none_or(|cookie| cookie == stale.netns);
+            let candidates: Vec<_> = wanted.extract_if(.., here).collect();
+            if candidates.is_empty() {
+                continue;
+            }
+            let unseen = visit(&place, candidates, &mut swept);
+            match cookie {
+                // They are in no other namespace.
+                Some(_) => swept.left.extend(unseen),
+                None => wanted.extend(unseen),
+            }
+        }
+    }
+    swept.left.extend(wanted);
+    swept
+}
+
+/// Looks for the sockets in one namespace, and returns those that are not there.
+fn visit<P: Place>(place: &P, candidates: Vec<Stale>, swept: &mut Swept) -> Vec<Stale> {
+    let mut diag = match place.open() {
+        Ok(diag) => diag,
+        Err(error) => {
+            swept.errors.push(error);
+            swept.left.extend(candidates);
+            return Vec::new();
+        }
+    };
+    let mut unseen = Vec::new();
+    for protocol in [UDP, TCP] {
+        let of_protocol = candidates.iter().filter(|stale| stale.protocol == protocol);
+        let mut sought: FxHashMap<_, _> = of_protocol.map(|&stale| (stale.socket, stale)).collect();
+        let found = find(&mut diag, place.inode(), protocol, &mut sought, swept);
+        unseen.extend(sought.into_values());
+        destroy(&mut diag, place.inode(), found, swept);
+    }
+    unseen
+}
+
+/// Lists the sockets of one protocol and takes those that are listed out of `sought`. Returns those
+/// whose peer is their backend.
+fn find(
+    diag: &mut impl Diag,
+    inode: u64,
+    protocol: u8,
+    sought: &mut FxHashMap<u64, Stale>,
+    swept: &mut Swept,
+) -> Vec<(Stale, Socket)> {
+    let mut found = Vec::new();
+    for family in [Family::Inet, Family::Inet6] {
+        // A socket of AF_INET6 may be connected to an IPv4 backend, but not the other way round.
+        let possible = |stale: &Stale| family == Family::Inet6 || stale.backend.is_ipv4();
+        if !sought.values().any(possible) {
+            continue;
+        }
+        let listed = diag.list(family, protocol, &mut |socket| {
+            if let Entry::Occupied(entry) = sought.entry(socket.cookie()) {
+                let stale = entry.remove();
+                if stale.backend == socket.peer() {
+                    found.push((stale, socket));
+                } else {
+                    swept.left.push(stale);
+                }
+            }
+        });
+        if let Err(error) = listed {
+            let rest = sought.drain().map(|(_, stale)| stale);
+            let protocol = name(protocol);
+            if error.raw_os_error() == Some(libc::ENOENT) {
+                swept.lost.extend(rest);
+                swept.errors.push(CloseError::NoList { protocol });
+            } else {
+                swept.left.extend(rest);
+                swept.errors.push(CloseError::List { protocol, inode, source: error });
+            }
+        }
+    }
+    found
+}
+
+fn destroy(diag: &mut impl Diag, inode: u64, found: Vec<(Stale, Socket)>, swept: &mut Swept) {
+    let mut told = false;
+    let mut found = found.into_iter();
+    while let Some((stale, socket)) = found.next() {
+        let error = match diag.destroy(&socket) {
+            Ok(()) => {
+                tracing::debug!(
+                    protocol = name(stale.protocol),
+                    service = stale.service,
+                    backend = %stale.backend,
+                    namespace = inode,
+                    socket = stale.socket,
+                    "closed a socket"
+                );
+                swept.closed.push(stale);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => {
+                swept.lost.push(stale);
+                swept.lost.extend(found.by_ref().map(|(stale, _)| stale));
+                swept.errors.push(CloseError::NoDestroy);
+                continue;
+            }
+            // It went, or the kernel found another socket with the same addresses.
+            Some(libc::ENOENT) => {}
+            // One error for each namespace says enough.
+            _ if told => {}
+            _ => {
+                told = true;
+                swept.errors.push(CloseError::Destroy { inode, source: error });
+            }
+        }
+        swept.left.push(stale);
+    }
+}
+
+#[cfg(test)]
+mod tests;
