@@ -102,6 +102,7 @@ impl Model {
             Event::Apply(Object::EndpointSlice(object)) => self.apply_slice(&object),
             Event::Apply(Object::Node(object)) => self.apply_node(&object),
             Event::Delete(key) => self.delete(&key),
+            Event::LocalAddresses(_) => {}
             Event::Synced => self.synced = true,
         }
     }

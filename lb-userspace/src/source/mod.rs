@@ -3,7 +3,10 @@
 //! A source is the only place that knows how objects arrive. It must never interpret Service
 //! semantics: that is [`crate::model`].
 
+pub mod addresses;
 pub mod manifests;
+
+use std::net::IpAddr;
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
@@ -50,6 +53,9 @@ pub enum Event {
     Apply(Object),
     /// An object is gone.
     Delete(ObjectKey),
+    /// All addresses of the node's interfaces now: sorted, each once, without kube-ipvs0's,
+    /// loopback (127/8, ::1) and link-local ones.
+    LocalAddresses(Vec<IpAddr>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
 }

@@ -31,6 +31,7 @@ fn objects_come_before_synced_and_slices_before_services() {
             Event::Apply(Object::Service(_)) => "service",
             Event::Synced => "synced",
             Event::Delete(_) => "delete",
+            Event::LocalAddresses(_) => "addresses",
         });
     };
     load(dir.path(), out, |report| panic!("{report}")).unwrap();
