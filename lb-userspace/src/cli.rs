@@ -61,7 +61,7 @@ pub const PINS: &str = "/sys/fs/bpf/socklb";
 #[derive(Debug, Args)]
 pub struct Run {
     /// Folder of manifests (*.yaml, *.yml, *.json) to serve, watched for changes: Services,
-    /// EndpointSlices, Endpoints, Pods and Nodes
+    /// EndpointSlices, Endpoints, Pods, Nodes and Namespaces
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,
     /// Cgroup v2 directory whose processes are served [default: the root of the cgroup v2 mount]

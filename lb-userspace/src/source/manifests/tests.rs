@@ -60,11 +60,15 @@ impl State {
                     Object::Service(object) => &object.metadata,
                     Object::EndpointSlice(object) => &object.metadata,
                     Object::Node(object) => &object.metadata,
+                    Object::Pod(object) => &object.metadata,
+                    Object::Namespace(object) => &object.metadata,
                 };
                 let kind = match &object {
                     Object::Service(_) => Kind::Service,
                     Object::EndpointSlice(_) => Kind::EndpointSlice,
                     Object::Node(_) => Kind::Node,
+                    Object::Pod(_) => Kind::Pod,
+                    Object::Namespace(_) => Kind::Namespace,
                 };
                 self.objects.insert(key(kind, name_of(metadata)), object);
             }
