@@ -1,0 +1,109 @@
+//! Where network namespaces show themselves: processes and mounts, and, if asked, threads and
+//! descriptors.
+//!
+//! Processes end while they are looked at, which is never an error here.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{CURRENT, NamespaceError, Search, mounts};
+
+const PROC: &str = "/proc";
+/// Mounts that the calling thread sees.
+const MOUNTS: &str = "/proc/thread-self/mountinfo";
+
+/// Open namespaces by their inode number.
+pub(super) struct Files {
+    pub(super) files: HashMap<u64, File>,
+    pub(super) denied: usize,
+}
+
+pub(super) fn find(search: Search) -> Result<Files, NamespaceError> {
+    let mut found = Files { files: HashMap::new(), denied: 0 };
+    // Never missing, even if nothing else may be seen.
+    found.follow(Path::new(CURRENT))?;
+    let mounts = fs::read(MOUNTS).map_err(unlisted(Path::new(MOUNTS)))?;
+    for (inode, path) in mounts::namespaces(&mounts) {
+        found.open(inode, &path)?;
+    }
+    let processes = fs::read_dir(PROC).map_err(unlisted(Path::new(PROC)))?;
+    for entry in processes {
+        let entry = entry.map_err(unlisted(Path::new(PROC)))?;
+        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            found.process(&entry.path(), search)?;
+        }
+    }
+    Ok(found)
+}
+
+impl Files {
+    fn process(&mut self, process: &Path, search: Search) -> Result<(), NamespaceError> {
+        if !self.follow(&process.join("ns/net"))? {
+            // The kernel denies this also for a process that ends just now.
+            self.denied += usize::from(process.exists());
+            return Ok(());
+        }
+        if search == Search::Everywhere {
+            for thread in list(&process.join("task")) {
+                self.follow(&thread.join("ns/net"))?;
+            }
+            // Threads have, as a rule, all descriptors in common.
+            for descriptor in list(&process.join("fd")) {
+                self.follow(&descriptor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what a link leads to, if that is a network namespace. `false` if it may not be seen.
+    fn follow(&mut self, link: &Path) -> Result<bool, NamespaceError> {
+        match fs::read_link(link) {
+            Ok(name) => match mounts::inode(&name) {
+                Some(inode) => self.open(inode, link),
+                None => Ok(true),
+            },
+            Err(error) => Ok(error.kind() != io::ErrorKind::PermissionDenied),
+        }
+    }
+
+    /// Opens a namespace that is not open yet. `false` if that is not allowed.
+    fn open(&mut self, inode: u64, path: &Path) -> Result<bool, NamespaceError> {
+        if self.files.contains_key(&inode) {
+            return Ok(true);
+        }
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.ino(), file)));
+        match opened {
+            // Since its name was read, the process may have moved into another namespace, or
+            // something else may have been mounted here.
+            Ok((actual, file)) => {
+                if actual == inode {
+                    self.files.insert(inode, file);
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(error) if is_gone(&error) => Ok(true),
+            Err(source) => Err(NamespaceError::Unopened { path: path.into(), source }),
+        }
+    }
+}
+
+/// A zombie has no namespaces, nor has a process that is gone.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// What a folder of /proc holds; nothing, if its process has ended or may not be seen.
+fn list(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn unlisted(path: &Path) -> impl FnOnce(io::Error) -> NamespaceError {
+    let path = path.to_owned();
+    |source| NamespaceError::Unlisted { path, source }
+}
