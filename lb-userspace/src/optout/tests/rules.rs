@@ -110,7 +110,10 @@ fn only_pods_that_run_here_count() {
     registry.delete(key(Kind::Pod, "shop", "here"));
     assert!(wanted(&registry).is_empty());
 
-    assert_eq!(wanted(&super::rules::registry(Rules::default(), objects())).len(), 4);
+    for node in [None, Some(String::new())] {
+        let rules = Rules { node, ..Rules::default() };
+        assert_eq!(wanted(&super::rules::registry(rules, objects())).len(), 4);
+    }
 }
 
 #[test]
