@@ -61,8 +61,8 @@ pub enum Event {
     Apply(Object),
     /// An object is gone.
     Delete(ObjectKey),
-    /// All addresses of the node's interfaces now: sorted, each once, without kube-ipvs0's,
-    /// loopback (127/8, ::1) and link-local ones.
+    /// The addresses of the node's interfaces, all that there are now. Without those of kube-ipvs0,
+    /// which has the Services' addresses, and without loopback and link-local ones.
     LocalAddresses(Vec<IpAddr>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
