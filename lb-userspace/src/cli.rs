@@ -1,8 +1,13 @@
 //! The command line. Nothing is done here.
 
+mod cidr;
+mod run;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+pub use self::run::{CloseStale, PeerName, Run, Scope};
 
 /// Socket-level load balancer for Kubernetes Services
 #[derive(Debug, Parser)]
@@ -14,6 +19,25 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process. Ends it with a message if something is wrong, or if help
+    /// was asked for.
+    pub fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_read<T: Into<std::ffi::OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(arguments)?;
+        if let Command::Run(run) = &cli.command {
+            run.validate()
+                .map_err(|reason| Self::command().error(ErrorKind::ValueValidation, reason))?;
+        }
+        Ok(cli)
+    }
 }
 
 /// How much is logged.
@@ -47,47 +71,18 @@ impl From<Level> for tracing::Level {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the agent: keep the tables up to date and the programs attached
-    Run(Run),
+    Run(Box<Run>),
     /// Print the frontends and their backends, as the kernel's tables hold them
     Services(Services),
+    /// Say what this kernel offers, what each program costs to load, and what will not work. Loads
+    /// the programs and attaches nothing. Fails if no connection could be balanced
+    Check(Check),
     /// Detach the programs and remove the tables that a stopped agent left in force
     Cleanup(Cleanup),
 }
 
 /// Where pins are.
 pub const PINS: &str = "/sys/fs/bpf/socklb";
-
-/// `socklb run`
-#[derive(Debug, Args)]
-pub struct Run {
-    /// Folder of manifests (*.yaml, *.yml, *.json) to serve, watched for changes: Services,
-    /// EndpointSlices, Endpoints, Pods and Nodes
-    #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
-    /// Cgroup v2 directory whose processes are served [default: the root of the cgroup v2 mount]
-    #[arg(long, value_name = "DIR")]
-    pub cgroup: Option<PathBuf>,
-    /// Directory on a bpf filesystem that keeps programs and tables in force while the agent is
-    /// stopped
-    #[arg(long, value_name = "DIR", default_value = PINS)]
-    pub pin: PathBuf,
-    /// Pin nothing: balancing ends with the agent
-    #[arg(long, conflicts_with = "pin")]
-    pub no_pin: bool,
-    /// Name of this node, for internalTrafficPolicy: Local and topology hints
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node_name: Option<String>,
-    /// Most frontends (addresses and ports) at once. 16384 take 2.2 MB of kernel memory, and up to
-    /// 6.4 MB when all are in use; more or fewer take that much more or less
-    #[arg(long, value_name = "N", default_value_t = 16_384,
-          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub max_frontends: u32,
-    /// Most backends at once, over all frontends, each 16 bytes of kernel memory: 65536 take 1 MB.
-    /// Leave a quarter free: a change writes a service's backends anew before the old are reused
-    #[arg(long, value_name = "N", default_value_t = 65_536,
-          value_parser = clap::value_parser!(u32).range(1..=134_217_728))]
-    pub max_backends: u32,
-}
 
 /// `socklb services`
 #[derive(Debug, Args)]
@@ -114,6 +109,17 @@ pub enum Format {
     Json,
 }
 
+/// `socklb check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Print JSON: an object with kernel, programs and features
+    #[arg(long)]
+    pub json: bool,
+    /// The pin directory that `socklb run` is to use: whether it can is part of the answer
+    #[arg(long, value_name = "DIR", default_value = PINS)]
+    pub pin: PathBuf,
+}
+
 /// `socklb cleanup`
 #[derive(Debug, Args)]
 pub struct Cleanup {
@@ -134,8 +140,6 @@ fn map_id(text: &str) -> Result<(String, u32), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

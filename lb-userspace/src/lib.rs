@@ -19,6 +19,8 @@ pub mod model;
 #[forbid(unsafe_code)]
 pub mod netns;
 #[forbid(unsafe_code)]
+pub mod optout;
+#[forbid(unsafe_code)]
 pub mod plan;
 #[forbid(unsafe_code)]
 pub mod publish;

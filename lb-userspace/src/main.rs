@@ -3,7 +3,6 @@
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::Parser as _;
 use lb_userspace::{
     cli::{Cli, Command},
     commands,
@@ -15,7 +14,7 @@ use lb_userspace::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::from(cli.log))
         .with_target(false)
@@ -23,8 +22,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let result = match cli.command {
-        Command::Run(options) => commands::run::run(options),
+        Command::Run(options) => commands::run::run(*options),
         Command::Services(options) => commands::services::services(&options),
+        Command::Check(options) => commands::check::check(&options),
         Command::Cleanup(options) => commands::cleanup::cleanup(&options),
     };
     match result {

@@ -1,5 +1,6 @@
 //! The verbs of `socklb`, one file each.
 
+pub mod check;
 pub mod cleanup;
 pub mod run;
 pub mod services;

@@ -124,7 +124,7 @@ fn listen_for_signals(sender: Sender<Message>) -> Result<Handle> {
 
 /// Where the cgroup v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where
 /// the older hierarchies are mounted too.
-fn cgroup_root() -> Result<PathBuf> {
+pub(super) fn cgroup_root() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
     match mounts.lines().find_map(cgroup2_mount) {
         Some(path) => Ok(path),

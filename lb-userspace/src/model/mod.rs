@@ -102,6 +102,7 @@ impl Model {
             Event::Apply(Object::EndpointSlice(object)) => self.apply_slice(&object),
             Event::Apply(Object::Node(object)) => self.apply_node(&object),
             Event::Delete(key) => self.delete(&key),
+            Event::Apply(Object::Pod(_) | Object::Namespace(_)) | Event::LocalAddresses(_) => {}
             Event::Synced => self.synced = true,
         }
     }
@@ -202,7 +203,7 @@ impl Model {
             }
             Kind::EndpointSlice => self.remove_slice(&name),
             Kind::Node if self.node.as_ref() == Some(&key.name) => self.set_zone(None),
-            Kind::Node => {}
+            Kind::Node | Kind::Pod | Kind::Namespace => {}
         }
     }
 

@@ -3,14 +3,17 @@
 //! A source is the only place that knows how objects arrive. It must never interpret Service
 //! semantics: that is [`crate::model`].
 
+pub mod addresses;
 pub mod manifests;
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::{
-    core::v1::{Node, Service},
+    core::v1::{Namespace, Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 
-/// An object that takes part in load balancing.
+/// An object that takes part in load balancing, or says who does.
 #[derive(Clone, Debug)]
 pub enum Object {
     /// A Service with its frontends.
@@ -19,6 +22,10 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     /// A Node; the model needs its own one's zone.
     Node(Box<Node>),
+    /// A Pod, which may opt out of balancing. The model needs none.
+    Pod(Box<Pod>),
+    /// A Namespace, whose Pods may opt out.
+    Namespace(Box<Namespace>),
 }
 
 /// The kinds of [`Object`].
@@ -30,9 +37,13 @@ pub enum Kind {
     EndpointSlice,
     /// `v1/Node`
     Node,
+    /// `v1/Pod`
+    Pod,
+    /// `v1/Namespace`
+    Namespace,
 }
 
-/// Names one object. The namespace of a Node is empty.
+/// Names one object. The namespace of a Node and of a Namespace is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// What it is.
@@ -50,6 +61,9 @@ pub enum Event {
     Apply(Object),
     /// An object is gone.
     Delete(ObjectKey),
+    /// The addresses of the node's interfaces, all that there are now. Without those of kube-ipvs0,
+    /// which has the Services' addresses, and without loopback and link-local ones.
+    LocalAddresses(Vec<IpAddr>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
 }

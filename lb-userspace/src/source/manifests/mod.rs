@@ -1,8 +1,8 @@
 //! A folder of YAML manifests as a source: a cluster's objects without a cluster.
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` count, not those of sub-folders. They hold Services,
-//! EndpointSlices, Endpoints, Pods and Nodes, alone, in multi-document files, or in lists; other
-//! kinds are ignored, with a line in the log for each file that has some. To change a file, better
+//! EndpointSlices, Endpoints, Pods, Nodes and Namespaces, alone, in multi-document files, or in lists;
+//! other kinds are ignored, with a line in the log for each file that has some. To change a file, better
 //! rename a new one over it: one that is edited in place may be read while it is half written.
 //!
 //! ```text
@@ -31,7 +31,7 @@ mod watch;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use k8s_openapi::api::{
-    core::v1::{Node, Service},
+    core::v1::{Namespace, Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 
@@ -78,6 +78,8 @@ enum Told {
     Service(Arc<Service>),
     EndpointSlice(Arc<EndpointSlice>),
     Node(Arc<Node>),
+    Pod(Arc<Pod>),
+    Namespace(Arc<Namespace>),
 }
 
 impl Source {
@@ -164,6 +166,12 @@ fn desired(objects: &Objects<'_>) -> BTreeMap<ObjectKey, Told> {
     for (&name, &object) in &objects.nodes {
         now.insert(key(Kind::Node, name), Told::Node(object.clone()));
     }
+    for (&name, &object) in &objects.pods {
+        now.insert(key(Kind::Pod, name), Told::Pod(object.clone()));
+    }
+    for (&name, &object) in &objects.namespaces {
+        now.insert(key(Kind::Namespace, name), Told::Namespace(object.clone()));
+    }
     now
 }
 
@@ -179,6 +187,8 @@ impl Told {
                 Object::EndpointSlice(Box::new(EndpointSlice::clone(object)))
             }
             Self::Node(object) => Object::Node(Box::new(Node::clone(object))),
+            Self::Pod(object) => Object::Pod(Box::new(Pod::clone(object))),
+            Self::Namespace(object) => Object::Namespace(Box::new(Namespace::clone(object))),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        core::v1::{Endpoints, Node, Pod, Service},
+        core::v1::{Endpoints, Namespace, Node, Pod, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -28,6 +28,7 @@ pub(super) enum Manifest {
     Endpoints(Arc<Endpoints>),
     Pod(Arc<Pod>),
     Node(Arc<Node>),
+    Namespace(Arc<Namespace>),
 }
 
 /// An object and where its file describes it.
@@ -52,7 +53,7 @@ impl Spot {
     }
 }
 
-/// Namespace and name. The namespace of a Node is empty.
+/// Namespace and name. The namespace of a Node and of a Namespace is empty.
 pub(super) type Name<'a> = (&'a str, &'a str);
 
 /// All objects that count, each once, borrowed from their files: this is put together at every
@@ -64,6 +65,7 @@ pub(super) struct Objects<'a> {
     pub(super) endpoints: BTreeMap<Name<'a>, &'a Arc<Endpoints>>,
     pub(super) pods: BTreeMap<Name<'a>, &'a Arc<Pod>>,
     pub(super) nodes: BTreeMap<Name<'a>, &'a Arc<Node>>,
+    pub(super) namespaces: BTreeMap<Name<'a>, &'a Arc<Namespace>>,
 }
 
 impl<'a> Objects<'a> {
@@ -118,6 +120,7 @@ impl<'a> Objects<'a> {
             Manifest::Endpoints(object) => add(&mut self.endpoints, name, object),
             Manifest::Pod(object) => add(&mut self.pods, name, object),
             Manifest::Node(object) => add(&mut self.nodes, name, object),
+            Manifest::Namespace(object) => add(&mut self.namespaces, name, object),
         }
     }
 }
@@ -158,6 +161,7 @@ impl Manifest {
             Self::Endpoints(_) => "Endpoints",
             Self::Pod(_) => "Pod",
             Self::Node(_) => "Node",
+            Self::Namespace(_) => "Namespace",
         }
     }
 
@@ -181,6 +185,7 @@ impl Manifest {
             Self::Endpoints(object) => &object.metadata,
             Self::Pod(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
+            Self::Namespace(object) => &object.metadata,
         })
     }
 }

@@ -60,17 +60,22 @@ impl State {
                     Object::Service(object) => &object.metadata,
                     Object::EndpointSlice(object) => &object.metadata,
                     Object::Node(object) => &object.metadata,
+                    Object::Pod(object) => &object.metadata,
+                    Object::Namespace(object) => &object.metadata,
                 };
                 let kind = match &object {
                     Object::Service(_) => Kind::Service,
                     Object::EndpointSlice(_) => Kind::EndpointSlice,
                     Object::Node(_) => Kind::Node,
+                    Object::Pod(_) => Kind::Pod,
+                    Object::Namespace(_) => Kind::Namespace,
                 };
                 self.objects.insert(key(kind, name_of(metadata)), object);
             }
             Event::Delete(key) => {
                 assert!(self.objects.remove(&key).is_some(), "{key:?} was not there");
             }
+            Event::LocalAddresses(_) => panic!("manifests know no interfaces"),
             Event::Synced => {
                 assert!(!self.synced, "Synced came twice");
                 self.synced = true;

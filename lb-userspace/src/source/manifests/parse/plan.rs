@@ -5,7 +5,7 @@
 use k8s_openapi::{
     Resource,
     api::{
-        core::v1::{Endpoints, Node, Pod, Service},
+        core::v1::{Endpoints, Namespace, Node, Pod, Service},
         discovery::v1::EndpointSlice,
     },
 };
@@ -21,14 +21,16 @@ pub(super) enum Wanted {
     Endpoints,
     Pod,
     Node,
+    Namespace,
 }
 
-const WANTED: [(Wanted, &str, &str); 5] = [
+const WANTED: [(Wanted, &str, &str); 6] = [
     (Wanted::Service, Service::API_VERSION, Service::KIND),
     (Wanted::EndpointSlice, EndpointSlice::API_VERSION, EndpointSlice::KIND),
     (Wanted::Endpoints, Endpoints::API_VERSION, Endpoints::KIND),
     (Wanted::Pod, Pod::API_VERSION, Pod::KIND),
     (Wanted::Node, Node::API_VERSION, Node::KIND),
+    (Wanted::Namespace, Namespace::API_VERSION, Namespace::KIND),
 ];
 
 /// Version and kind of a list of anything.

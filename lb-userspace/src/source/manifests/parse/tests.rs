@@ -40,6 +40,10 @@ apiVersion: v1
 kind: Node
 metadata: {name: n, namespace: ignored}
 ---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, namespace: ignored}
+---
 ";
     assert_eq!(
         names(text),
@@ -48,7 +52,8 @@ metadata: {name: n, namespace: ignored}
             "EndpointSlice default/web-1",
             "Pod default/p",
             "Endpoints default/web",
-            "Node n"
+            "Node n",
+            "Namespace shop"
         ]
     );
 }

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use k8s_openapi::{
     api::{
-        core::v1::{Endpoints, Node, Pod, Service},
+        core::v1::{Endpoints, Namespace, Node, Pod, Service},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -103,11 +103,13 @@ impl Wanted {
             }
             Self::Node => {
                 let mut object = Node::deserialize(deserializer)?;
-                // Whatever it says, a Node has none.
-                object.metadata.namespace = None;
-                let checked = complete_name(&mut object.metadata, check_subdomain);
-                object.metadata.namespace = None;
-                checked.map(|()| Manifest::Node(Arc::new(object)))
+                check_cluster_name(&mut object.metadata, check_subdomain)
+                    .map(|()| Manifest::Node(Arc::new(object)))
+            }
+            Self::Namespace => {
+                let mut object = Namespace::deserialize(deserializer)?;
+                check_cluster_name(&mut object.metadata, check_label)
+                    .map(|()| Manifest::Namespace(Arc::new(object)))
             }
         })
     }
@@ -127,6 +129,17 @@ fn complete_name(
         Some(namespace) => check_label("metadata.namespace", namespace)?,
     }
     Ok(())
+}
+
+/// For kinds that are in no namespace, whatever the object says.
+fn check_cluster_name(
+    metadata: &mut ObjectMeta,
+    check: impl Fn(&str, &str) -> Result<(), String>,
+) -> Result<(), String> {
+    metadata.namespace = None;
+    let checked = complete_name(metadata, check);
+    metadata.namespace = None;
+    checked
 }
 
 /// Fills in what the API server would: a port without a name is the unnamed port, of TCP.

@@ -12,11 +12,12 @@ fn loaded(dir: &Path) -> (State, Vec<String>) {
 }
 
 #[test]
-fn objects_come_before_synced_and_slices_before_services() {
+fn objects_come_before_synced_and_each_after_what_it_needs() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{}---\n{}", service("web", "1"), pod("web", "p", "10.0.0.1"));
     write(dir.path(), "a.yaml", &text);
     write(dir.path(), "n.yml", "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n");
+    write(dir.path(), "o.yml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n");
     write(
         dir.path(),
         "s.json",
@@ -27,14 +28,17 @@ fn objects_come_before_synced_and_slices_before_services() {
     let out = |event| {
         order.push(match event {
             Event::Apply(Object::Node(_)) => "node",
+            Event::Apply(Object::Pod(_)) => "pod",
+            Event::Apply(Object::Namespace(_)) => "namespace",
             Event::Apply(Object::EndpointSlice(_)) => "slice",
             Event::Apply(Object::Service(_)) => "service",
             Event::Synced => "synced",
             Event::Delete(_) => "delete",
+            Event::LocalAddresses(_) => "addresses",
         });
     };
     load(dir.path(), out, |report| panic!("{report}")).unwrap();
-    assert_eq!(order, ["node", "slice", "slice", "service", "synced"]);
+    assert_eq!(order, ["namespace", "pod", "node", "slice", "slice", "service", "synced"]);
 }
 
 #[test]

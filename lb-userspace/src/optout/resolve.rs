@@ -1,0 +1,207 @@
+//! The thread that keeps the cookies up to date.
+//!
+//! Every search answers for all Pods that opt out, so nothing is remembered but its result. This
+//! module must never give up on a Pod, nor search while nobody opts out.
+
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, info, warn};
+
+use super::{
+    Message,
+    find::{Find, FindError},
+    registry::{Notice, PodName, Registry, Wanted},
+};
+
+/// The first pause before a Pod is looked for again; each further one is twice as long,
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// up to this.
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Messages that are taken in before a search.
+const FOLDED: usize = 10_000;
+
+pub(super) struct Resolver<F, O> {
+    registry: Registry,
+    find: F,
+    out: O,
+    /// What the last search looked for.
+    wanted: Wanted,
+    /// What was handed out last; `None` before the first time.
+    cookies: Option<BTreeSet<u64>>,
+    notices: BTreeSet<Notice>,
+    /// Pods that were said to be missing.
+    missing: BTreeSet<PodName>,
+    retry: Option<Retry>,
+    /// False once the kernel has turned out to be too old.
+    possible: bool,
+}
+
+/// When to search again.
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
+    pub(super) fn new(registry: Registry, find: F, out: O) -> Self {
+        Self {
+            registry,
+            find,
+            out,
+            wanted: Wanted::new(),
+            cookies: None,
+            notices: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            retry: None,
+            possible: true,
+        }
+    }
+
+    /// Runs until nobody can send a message any more.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let first = match &self.retry {
+                None => messages.recv().map_err(RecvTimeoutError::from),
+                Some(retry) => {
+                    messages.recv_timeout(retry.at.saturating_duration_since(Instant::now()))
+                }
+            };
+            match first {
+                Ok(first) => {
+                    let more = messages.try_iter().take(FOLDED);
+                    self.take(std::iter::once(first).chain(more));
+                }
+                Err(RecvTimeoutError::Timeout) => self.search(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes in messages and searches if they concern a Pod that opts out or did.
+    fn take(&mut self, messages: impl Iterator<Item = Message>) {
+        let mut told = BTreeSet::new();
+        let mut waiting: Vec<SyncSender<()>> = Vec::new();
+        for message in messages {
+            match message {
+                Message::Apply(object) => told.extend(self.registry.apply(&object)),
+                Message::Delete(key) => self.registry.delete(key),
+                Message::Settle(answer) => waiting.push(answer),
+            }
+        }
+        self.tell_notices();
+        let wanted = self.registry.wanted();
+        // What is told of a Pod may be that its sandbox was made anew, with the same address.
+        if wanted != self.wanted || told.iter().any(|pod| wanted.contains_key(pod)) {
+            self.wanted = wanted;
+            self.missing.retain(|pod| self.wanted.contains_key(pod));
+            self.retry = None;
+            self.search();
+        }
+        if !waiting.is_empty() && self.cookies.is_none() {
+            self.hand_out(BTreeSet::new());
+        }
+        for answer in waiting {
+            // Whoever waited has gone.
+            let _ = answer.send(());
+        }
+    }
+
+    /// Looks for every Pod that opts out.
+    fn search(&mut self) {
+        if !self.possible {
+            return;
+        }
+        if self.wanted.is_empty() {
+            self.retry = None;
+            self.hand_out(BTreeSet::new());
+            return;
+        }
+        let addresses = self.wanted.values().flatten().copied().collect();
+        let found = match self.find.find(&addresses) {
+            Ok(found) => found,
+            Err(error @ FindError::NoCookies) => {
+                warn!("opting out does not work: {error}; all Pods are balanced");
+                self.possible = false;
+                self.retry = None;
+                return;
+            }
+            Err(error) => {
+                let retry = self.retry_later();
+                warn!(?retry, "cannot look for the Pods that opt out: {}", chain(&error));
+                return;
+            }
+        };
+        let here = |pod: &[_]| pod.iter().any(|address| found.cookies.contains_key(address));
+        let missing: Vec<_> = self
+            .wanted
+            .iter()
+            .filter(|(_, addresses)| !here(addresses))
+            .map(|(pod, _)| pod.clone())
+            .collect();
+        if missing.is_empty() {
+            self.retry = None;
+        } else if self.retry_later() == LAST_PAUSE {
+            self.tell_missing(missing, found.denied);
+        }
+        self.hand_out(found.cookies.into_values().flatten().collect());
+    }
+
+    fn retry_later(&mut self) -> Duration {
+        let longer = |retry: &Retry| (retry.pause * 2).min(LAST_PAUSE);
+        let pause = self.retry.as_ref().map_or(FIRST_PAUSE, longer);
+        self.retry = Some(Retry { at: Instant::now() + pause, pause });
+        pause
+    }
+
+    fn hand_out(&mut self, cookies: BTreeSet<u64>) {
+        if self.cookies.as_ref() != Some(&cookies) {
+            if self.cookies.is_some() || !cookies.is_empty() {
+                info!(pods = self.wanted.len(), namespaces = cookies.len(), "Pods opt out");
+            }
+            (self.out)(&cookies);
+            self.cookies = Some(cookies);
+        }
+    }
+
+    /// Logs what did not hold before.
+    fn tell_notices(&mut self) {
+        let now = self.registry.notices();
+        for notice in now.difference(&self.notices) {
+            warn!("{notice}");
+        }
+        self.notices = now;
+    }
+
+    /// Logs, once each, the Pods that are still not there after a while.
+    fn tell_missing(&mut self, missing: Vec<PodName>, denied: usize) {
+        for pod in missing {
+            debug!(%pod, "not found");
+            if !self.missing.contains(&pod) {
+                let addresses = &self.wanted[&pod];
+                warn!(
+                    denied,
+                    "Pod {pod} opts out, but no network namespace on this node has an address of \
+                     its ({addresses:?}); it is looked for every {LAST_PAUSE:?}. Is it a Pod of \
+                     this node (--node-name), and may the agent see all processes (hostPID, \
+                     CAP_SYS_PTRACE)?"
+                );
+                self.missing.insert(pod);
+            }
+        }
+    }
+}
+
+/// An error and what led to it.
+fn chain(error: &FindError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,217 @@
+//! When Pods are looked for, and what is handed out.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
+    time::Duration,
+};
+
+use super::*;
+
+const NONE: [u64; 0] = [];
+const AT_MOST: Duration = Duration::from_secs(20);
+
+/// A node on which addresses are where a test has put them.
+#[derive(Default)]
+struct Node {
+    cookies: BTreeMap<IpAddr, BTreeSet<u64>>,
+    broken: bool,
+    old: bool,
+    searches: usize,
+}
+
+struct Fake(Arc<Mutex<Node>>);
+
+impl Find for Fake {
+    fn find(&mut self, wanted: &BTreeSet<IpAddr>) -> Result<Found, FindError> {
+        assert!(!wanted.is_empty(), "nobody opts out");
+        let mut node = self.0.lock().unwrap();
+        node.searches += 1;
+        if node.old {
+            return Err(FindError::NoCookies);
+        }
+        if node.broken {
+            let source = io::ErrorKind::OutOfMemory.into();
+            return Err(FindError::Addresses { inode: 1, source });
+        }
+        let cookies = node.cookies.iter().filter(|(address, _)| wanted.contains(address));
+        Ok(Found { cookies: cookies.map(|(a, c)| (*a, c.clone())).collect(), denied: 0 })
+    }
+}
+
+struct World {
+    node: Arc<Mutex<Node>>,
+    opt_outs: OptOuts,
+    sets: Receiver<BTreeSet<u64>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let node = Arc::<Mutex<Node>>::default();
+        let (sender, sets) = channel();
+        let out = move |cookies: &BTreeSet<u64>| {
+            // Nobody listens any more at the end of a test.
+            let _ = sender.send(cookies.clone());
+        };
+        let opt_outs = OptOuts::start(Rules::default(), Fake(node.clone()), out).unwrap();
+        Self { node, opt_outs, sets }
+    }
+
+    fn put(&self, address: &str, cookies: &[u64]) {
+        let address = address.parse().unwrap();
+        self.node.lock().unwrap().cookies.insert(address, cookies.iter().copied().collect());
+    }
+
+    fn apply(&self, object: Object) {
+        assert!(self.opt_outs.take(Event::Apply(object)).is_none());
+    }
+
+    fn delete(&self, kind: Kind, namespace: &str, name: &str) {
+        assert!(self.opt_outs.take(Event::Delete(key(kind, namespace, name))).is_none());
+    }
+
+    /// Waits until all that was told has been looked for.
+    fn settle(&self) {
+        assert!(matches!(self.opt_outs.take(Event::Synced), Some(Event::Synced)));
+    }
+
+    fn next(&self) -> Vec<u64> {
+        self.sets.recv_timeout(AT_MOST).expect("a set").into_iter().collect()
+    }
+
+    /// What was handed out meanwhile.
+    fn all(&self) -> Vec<Vec<u64>> {
+        self.sets.try_iter().map(|set| set.into_iter().collect()).collect()
+    }
+
+    fn searches(&self) -> usize {
+        self.node.lock().unwrap().searches
+    }
+}
+
+fn out(name: &str, ip: &str) -> Object {
+    object(labelled(pod(name, ip), &[(OPT_OUT, "true")]))
+}
+
+#[test]
+fn what_is_there_is_handed_out_before_synced() {
+    let world = World::new();
+    world.put("10.0.0.1", &[7]);
+    world.put("10.0.0.2", &[8]);
+    world.put("10.0.0.3", &[9]);
+    world.apply(out("a", "10.0.0.1"));
+    world.apply(object(pod("b", "10.0.0.2")));
+    world.apply(out("c", "10.0.0.3"));
+    world.settle();
+    assert_eq!(world.all().last(), Some(&vec![7, 9]));
+}
+
+#[test]
+fn nobody_opts_out_nothing_is_searched_and_that_is_told_once() {
+    let world = World::new();
+    world.apply(object(pod("a", "10.0.0.1")));
+    world.settle();
+    world.apply(namespace("shop", &[("team", "x")]));
+    world.delete(Kind::Pod, "shop", "a");
+    world.settle();
+    assert_eq!(world.all(), [NONE]);
+    assert_eq!(world.searches(), 0);
+}
+
+#[test]
+fn a_namespace_that_comes_later_is_found() {
+    let world = World::new();
+    world.apply(out("a", "10.0.0.1"));
+    world.settle();
+    assert_eq!(world.all(), [NONE]);
+    // Found by looking again, without another event.
+    world.put("10.0.0.1", &[7]);
+    assert_eq!(world.next(), [7]);
+    assert!(world.searches() >= 2);
+}
+
+#[test]
+fn pods_and_namespaces_that_change_change_the_set() {
+    let world = World::new();
+    for (address, cookie) in [("10.0.0.1", 1), ("10.0.0.2", 2)] {
+        world.put(address, &[cookie]);
+    }
+    world.apply(out("a", "10.0.0.1"));
+    world.apply(object(pod("b", "10.0.0.2")));
+    world.settle();
+    assert_eq!(world.all().pop(), Some(vec![1]));
+    world.apply(namespace("shop", &[(OPT_OUT, "true")]));
+    assert_eq!(world.next(), [1, 2]);
+    world.delete(Kind::Pod, "shop", "a");
+    assert_eq!(world.next(), [2]);
+    world.delete(Kind::Namespace, "", "shop");
+    assert_eq!(world.next(), NONE);
+    world.apply(out("b", "10.0.0.2"));
+    assert_eq!(world.next(), [2]);
+    // Its label goes.
+    world.apply(object(pod("b", "10.0.0.2")));
+    assert_eq!(world.next(), NONE);
+}
+
+#[test]
+fn a_sandbox_made_anew_is_found_when_something_is_told_of_its_pod() {
+    let world = World::new();
+    world.put("10.0.0.1", &[1]);
+    world.apply(out("a", "10.0.0.1"));
+    assert_eq!(world.next(), [1]);
+    world.put("10.0.0.1", &[2]);
+    world.apply(out("a", "10.0.0.1"));
+    assert_eq!(world.next(), [2]);
+    // Nothing of other Pods leads to a search.
+    let before = world.searches();
+    world.apply(object(pod("b", "10.0.0.9")));
+    world.settle();
+    assert_eq!(world.searches(), before);
+}
+
+#[test]
+fn every_namespace_with_the_address_opts_out() {
+    let world = World::new();
+    world.put("10.0.0.1", &[1, 5]);
+    world.apply(out("a", "10.0.0.1"));
+    assert_eq!(world.next(), [1, 5]);
+}
+
+#[test]
+fn a_search_that_fails_keeps_the_set_and_is_made_again() {
+    let world = World::new();
+    world.put("10.0.0.1", &[1]);
+    world.apply(out("a", "10.0.0.1"));
+    assert_eq!(world.next(), [1]);
+    world.put("10.0.0.2", &[2]);
+    world.node.lock().unwrap().broken = true;
+    world.apply(out("b", "10.0.0.2"));
+    world.settle();
+    assert_eq!(world.all(), Vec::<Vec<u64>>::new());
+    world.node.lock().unwrap().broken = false;
+    assert_eq!(world.next(), [1, 2]);
+}
+
+#[test]
+fn an_old_kernel_is_asked_once() {
+    let world = World::new();
+    world.node.lock().unwrap().old = true;
+    world.apply(out("a", "10.0.0.1"));
+    world.settle();
+    world.apply(out("b", "10.0.0.2"));
+    world.settle();
+    assert_eq!(world.all(), [NONE]);
+    assert_eq!(world.searches(), 1);
+}
+
+#[test]
+fn other_events_pass() {
+    let world = World::new();
+    assert!(world.opt_outs.take(Event::LocalAddresses(Vec::new())).is_some());
+    let service = key(Kind::Service, "shop", "a");
+    assert!(world.opt_outs.take(Event::Delete(service)).is_some());
+}
