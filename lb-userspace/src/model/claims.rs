@@ -4,10 +4,9 @@
 
 use std::{collections::hash_map::Entry, sync::Arc};
 
-use lb_common::FrontendKey4;
 use rustc_hash::FxHashMap;
 
-use super::{Changes, Frontend, FrontendChange, notice::Notice};
+use super::{Changes, Frontend, FrontendChange, FrontendKey, notice::Notice};
 
 /// A Service that wants a frontend. The least one has it: the oldest, then the first by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +34,18 @@ struct Place {
 /// Every frontend that is claimed, or that the caller still believes to exist.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    places: FxHashMap<FrontendKey4, Place>,
+    places: FxHashMap<FrontendKey, Place>,
 }
 
 impl Claims {
-    pub(super) fn add(&mut self, key: FrontendKey4, claim: Claim) {
+    pub(super) fn add(&mut self, key: FrontendKey, claim: Claim) {
         let claims = &mut self.places.entry(key).or_default().claims;
         let position = claims.partition_point(|other| *other < claim);
         claims.reserve_exact(1);
         claims.insert(position, claim);
     }
 
-    pub(super) fn remove(&mut self, key: FrontendKey4, service: &str) {
+    pub(super) fn remove(&mut self, key: FrontendKey, service: &str) {
         if let Some(place) = self.places.get_mut(&key) {
             place.claims.retain(|claim| *claim.service != *service);
         }
@@ -59,14 +58,14 @@ impl Claims {
     }
 
     /// The claim that has the frontend.
-    pub(super) fn winner(&self, key: FrontendKey4) -> Option<&Claim> {
+    pub(super) fn winner(&self, key: FrontendKey) -> Option<&Claim> {
         self.places.get(&key)?.claims.first()
     }
 
     /// Adds to `changes` what the caller does not know yet, given the frontend as it is now.
     pub(super) fn settle(
         &mut self,
-        key: FrontendKey4,
+        key: FrontendKey,
         now: Option<Frontend>,
         changes: &mut Changes,
     ) {
@@ -85,7 +84,7 @@ impl Claims {
 
 impl Place {
     /// Gives a notice for each loser that is new, or that has lost to another Service.
-    fn report(&mut self, key: FrontendKey4, notices: &mut Vec<Notice>) {
+    fn report(&mut self, key: FrontendKey, notices: &mut Vec<Notice>) {
         let names = || self.claims.iter().map(|claim| &claim.service);
         if self.claims.len() < 2 || names().eq(self.reported.iter()) {
             if self.claims.len() < 2 {

@@ -7,26 +7,35 @@
 //! Services of 100 endpoints. An event costs time in proportion to the Services that it touches.
 
 mod address;
+mod backends;
 mod claims;
 mod eligible;
+mod frontend;
 mod labels;
 mod notice;
+mod options;
 mod service;
 mod slice;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddrV4, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use lb_common::FrontendKey4;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::notice::Notice;
 pub(crate) use self::slice::service_of;
+pub use self::{
+    backends::{Address6, Backends},
+    frontend::{
+        Changes, Frontend, FrontendChange, FrontendKey, FrontendKind, Protocol, Retired, Target,
+    },
+    notice::Notice,
+    options::{Options, Tracked},
+};
 use self::{
     claims::{Claim, Claims},
     service::Spec,
@@ -48,7 +57,7 @@ pub struct Model {
     owners: FxHashMap<Arc<str>, Arc<str>>,
     claims: Claims,
     /// Frontends that may differ from what the caller was last told.
-    touched: FxHashSet<FrontendKey4>,
+    touched: FxHashSet<FrontendKey>,
     notices: Vec<Notice>,
 }
 
@@ -61,38 +70,10 @@ struct Entry {
     slices: Vec<Slice>,
 }
 
-/// What changed since the last call of [`Model::take_changes`].
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// Sorted by key, each key once.
-    pub frontends: Vec<FrontendChange>,
-    /// What was left out, and why.
-    pub notices: Vec<Notice>,
-}
-
-/// A frontend that appeared, changed or went.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FrontendChange {
-    /// The address and port that clients connect to.
-    pub key: FrontendKey4,
-    /// All of it, or `None`: remove.
-    pub state: Option<Frontend>,
-}
-
-/// A frontend as it is to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frontend {
-    /// `namespace/name:port-name/TCP`, or `namespace/name/TCP` where the port has no name.
-    pub name: Arc<str>,
-    /// Sorted, each once. Empty: connections are to be refused.
-    pub backends: Vec<SocketAddrV4>,
-}
-
 impl Model {
-    /// An empty model. `node_name` is the name of the Node object that this agent runs on; without
-    /// it, or with an empty one, no endpoint is local and no topology hint applies.
-    pub fn new(node_name: Option<String>) -> Self {
-        Self { node: node_name.filter(|name| !name.is_empty()), ..Self::default() }
+    /// An empty model.
+    pub fn new(options: Options) -> Self {
+        Self { node: options.node.filter(|name| !name.is_empty()), ..Self::default() }
     }
 
     /// Takes in one event of a source.
@@ -102,6 +83,7 @@ impl Model {
             Event::Apply(Object::EndpointSlice(object)) => self.apply_slice(&object),
             Event::Apply(Object::Node(object)) => self.apply_node(&object),
             Event::Delete(key) => self.delete(&key),
+            Event::LocalAddresses(_) => {}
             Event::Synced => self.synced = true,
         }
     }
@@ -114,7 +96,7 @@ impl Model {
             return Changes::default();
         }
         let mut changes =
-            Changes { frontends: Vec::new(), notices: std::mem::take(&mut self.notices) };
+            Changes { notices: std::mem::take(&mut self.notices), ..Changes::default() };
         let mut touched: Vec<_> = std::mem::take(&mut self.touched).into_iter().collect();
         touched.sort_unstable();
         for key in touched {
@@ -125,7 +107,7 @@ impl Model {
     }
 
     /// The frontend as it is now.
-    fn frontend(&self, key: FrontendKey4) -> Option<Frontend> {
+    fn frontend(&self, key: FrontendKey) -> Option<Frontend> {
         let claim = self.claims.winner(key)?;
         let entry = self.services.get(&claim.service)?;
         let spec = entry.spec.as_ref()?;
@@ -133,7 +115,12 @@ impl Model {
         let zone = self.zone.as_deref();
         Some(Frontend {
             name: declared.name.clone(),
-            backends: eligible::backends(&entry.slices, &declared.port_name, spec.local, zone),
+            kind: FrontendKind::ClusterIp,
+            affinity: 0,
+            host_only: false,
+            target: Target::Balance(Arc::new(Backends::V4(
+                eligible::backends(&entry.slices, &declared.port_name, spec.local, zone).into(),
+            ))),
         })
     }
 
@@ -256,7 +243,7 @@ impl Model {
 
 impl Entry {
     /// The frontends that the Service claims.
-    fn keys(&self) -> impl Iterator<Item = FrontendKey4> {
+    fn keys(&self) -> impl Iterator<Item = FrontendKey> {
         self.spec.iter().flat_map(|spec| spec.frontends.iter().map(|declared| declared.key))
     }
 }

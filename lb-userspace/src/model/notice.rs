@@ -3,9 +3,9 @@
 //! A notice must never be the only effect of an object that is valid and served: it is for what a
 //! user wrote and will not get.
 
-use std::{fmt, net::Ipv4Addr, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use lb_common::FrontendKey4;
+use super::FrontendKey;
 
 /// Something that was ignored or dropped, and why. [`fmt::Display`] gives one sentence that names
 /// the object. Each is yielded when it begins to hold, and not again while it goes on.
@@ -75,7 +75,7 @@ pub enum Notice {
     /// Two Services claim one address and port.
     Claim {
         /// The address and port.
-        frontend: FrontendKey4,
+        frontend: FrontendKey,
         /// `namespace/name` of the Service that has it.
         winner: Arc<str>,
         /// `namespace/name` of the Service that would take over.
@@ -119,10 +119,8 @@ impl fmt::Display for Notice {
             ),
             Self::Claim { frontend, winner, loser } => write!(
                 f,
-                "Service {loser}: {}:{} is not served, because Service {winner} is older or comes \
-                 first by name; it takes over when that one goes",
-                Ipv4Addr::from(frontend.address),
-                frontend.port
+                "Service {loser}: {frontend} is not served, because Service {winner} is older or \
+                 comes first by name; it takes over when that one goes"
             ),
         }
     }

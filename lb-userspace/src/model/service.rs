@@ -5,16 +5,13 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use lb_common::FrontendKey4;
 
 use super::{
+    FrontendKey, Protocol,
     address::{parse_ipv4, unusable},
     labels::is_for_others,
     notice::Notice,
 };
-
-/// IANA protocol number.
-const TCP: u8 = 6;
 
 /// The part of a Service that counts.
 #[derive(Debug, PartialEq)]
@@ -32,7 +29,7 @@ pub(super) struct Spec {
 /// One address and port of a Service.
 #[derive(Debug, PartialEq)]
 pub(super) struct Declared {
-    pub(super) key: FrontendKey4,
+    pub(super) key: FrontendKey,
     /// Finds the port of the same name in a slice. Empty for an unnamed port.
     pub(super) port_name: Box<str>,
     /// As [`super::Frontend::name`].
@@ -135,7 +132,8 @@ impl Reader<'_> {
             format!("{service}:{port_name}/TCP").into()
         };
         for address in addresses {
-            let key = FrontendKey4::new(address.octets(), number, TCP);
+            let key =
+                FrontendKey { address: (*address).into(), port: number, protocol: Protocol::Tcp };
             if self.frontends.iter().all(|declared| declared.key != key) {
                 let (port_name, name) = (port_name.into(), name.clone());
                 self.frontends.push(Declared { key, port_name, name });

@@ -5,6 +5,8 @@
 
 pub mod manifests;
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
@@ -50,6 +52,9 @@ pub enum Event {
     Apply(Object),
     /// An object is gone.
     Delete(ObjectKey),
+    /// The addresses of the node's interfaces, all that there are now. Without those of kube-ipvs0,
+    /// which has the Services' addresses, and without loopback and link-local ones.
+    LocalAddresses(Vec<IpAddr>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
 }

@@ -7,23 +7,25 @@ mod order;
 
 use std::collections::BTreeMap;
 
-use lb_common::FrontendKey4;
 use serde_json::{Value, json};
 
-use super::{Frontend, Model, Notice};
+use super::{Frontend, FrontendKey, Model, Notice, Options, Protocol, Target};
 use crate::source::{Event, Kind, Object, ObjectKey};
 
 /// A caller that believes what it is told and checks that it is told nothing twice.
 struct Caller {
     model: Model,
-    known: BTreeMap<FrontendKey4, Frontend>,
+    known: BTreeMap<FrontendKey, Frontend>,
     notices: Vec<Notice>,
 }
 
 impl Caller {
     fn new(node: Option<&str>) -> Self {
-        let model = Model::new(node.map(str::to_owned));
-        Self { model, known: BTreeMap::new(), notices: Vec::new() }
+        Self::with_options(Options { node: node.map(str::to_owned), ..Options::default() })
+    }
+
+    fn with_options(options: Options) -> Self {
+        Self { model: Model::new(options), known: BTreeMap::new(), notices: Vec::new() }
     }
 
     /// A synced model on node "here", given these events.
@@ -61,7 +63,8 @@ impl Caller {
     #[track_caller]
     fn backends(&self, address: &str) -> Vec<String> {
         let frontend = self.known.get(&key(address)).expect("a frontend");
-        frontend.backends.iter().map(ToString::to_string).collect()
+        let Target::Balance(backends) = &frontend.target else { panic!("{frontend:?}") };
+        backends.iter().map(|backend| backend.to_string()).collect()
     }
 
     fn said(&self, words: &str) -> usize {
@@ -69,9 +72,16 @@ impl Caller {
     }
 }
 
-fn key(address: &str) -> FrontendKey4 {
-    let address: std::net::SocketAddrV4 = address.parse().expect("an address");
-    FrontendKey4::new(address.ip().octets(), address.port(), 6)
+/// `10.96.0.1:80`, which is TCP, or `10.96.0.1:53/UDP`.
+fn key(text: &str) -> FrontendKey {
+    let (address, protocol) = text.split_once('/').unwrap_or((text, "TCP"));
+    let address: std::net::SocketAddr = address.parse().expect("an address");
+    let protocol = match protocol {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        _ => Protocol::Any,
+    };
+    FrontendKey { address: address.ip(), port: address.port(), protocol }
 }
 
 /// A Service in namespace "ns".

@@ -148,7 +148,10 @@ fn point_18a_the_older_service_has_the_frontend() {
         web("0-of-unknown-age"),
     ]);
     assert_eq!(caller.frontends(), ["ns/b/TCP"]);
-    assert_eq!(caller.said("Service ns/a: 10.96.0.1:80 is not served, because Service ns/b"), 1);
+    assert_eq!(
+        caller.said("Service ns/a: 10.96.0.1:80/TCP is not served, because Service ns/b"),
+        1
+    );
     assert_eq!(caller.notices.len(), 3);
 
     // What does not concern the order is no news.
@@ -157,14 +160,20 @@ fn point_18a_the_older_service_has_the_frontend() {
 
     // Nor is, for those that were there, another loser.
     caller.give([created_service("aa", at("2024-01-02T00:00:00Z"), spec)]);
-    assert_eq!(caller.said("Service ns/aa: 10.96.0.1:80 is not served, because Service ns/b"), 1);
+    assert_eq!(
+        caller.said("Service ns/aa: 10.96.0.1:80/TCP is not served, because Service ns/b"),
+        1
+    );
     assert_eq!(caller.notices.len(), 4);
     caller.give([delete(Kind::Service, "aa")]);
     assert_eq!(caller.notices.len(), 4);
 
     caller.give([delete(Kind::Service, "b")]);
     assert_eq!(caller.frontends(), ["ns/a/TCP"]);
-    assert_eq!(caller.said("Service ns/c: 10.96.0.1:80 is not served, because Service ns/a"), 1);
+    assert_eq!(
+        caller.said("Service ns/c: 10.96.0.1:80/TCP is not served, because Service ns/a"),
+        1
+    );
     caller.give([delete(Kind::Service, "a"), delete(Kind::Service, "c")]);
     assert_eq!(caller.frontends(), ["ns/0-of-unknown-age/TCP"]);
     caller.give([delete(Kind::Service, "0-of-unknown-age")]);

@@ -71,6 +71,7 @@ impl State {
             Event::Delete(key) => {
                 assert!(self.objects.remove(&key).is_some(), "{key:?} was not there");
             }
+            Event::LocalAddresses(_) => panic!("manifests know no interfaces"),
             Event::Synced => {
                 assert!(!self.synced, "Synced came twice");
                 self.synced = true;
