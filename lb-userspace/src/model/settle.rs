@@ -3,7 +3,7 @@
 //!
 //! This module must never take in an event.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     Changes, Entry, Frontend, FrontendKey, FrontendKind, Model, Notice, Target, claims::Claim,
@@ -86,12 +86,7 @@ fn frontend(key: FrontendKey, claim: &Claim, entry: &Entry, node: &Node) -> Opti
 }
 
 /// What a Service will not get because of the node or of other Services.
-fn circumstances(
-    service: &std::sync::Arc<str>,
-    spec: &Spec,
-    node: &Node,
-    uses: &Uses,
-) -> Box<[Notice]> {
+fn circumstances(service: &Arc<str>, spec: &Spec, node: &Node, uses: &Uses) -> Box<[Notice]> {
     if spec.ports.is_empty() {
         return Box::default();
     }

@@ -142,15 +142,9 @@ impl<'a> Reader<'a> {
             self.notices.push(Notice::Protocol { service, port: port.port, protocol });
             return None;
         };
-        let number = self.number(port.port).filter(|number| *number != 0);
-        let Some(number) = number else {
-            if port.port == 0 {
-                self.notices.push(Notice::PortNumber { service: service.clone(), port: 0 });
-            }
-            return None;
-        };
-        let node_port = port.node_port.filter(|_| node_ports).unwrap_or(0);
-        let node_port = self.number(node_port).unwrap_or(0);
+        let number = self.number(port.port)?;
+        let node_port = port.node_port.filter(|number| node_ports && *number != 0);
+        let node_port = node_port.and_then(|number| self.number(number)).unwrap_or(0);
         let name = port.name.as_deref().unwrap_or_default();
         let full_name = if name.is_empty() {
             format!("{service}/{protocol}").into()
@@ -160,9 +154,8 @@ impl<'a> Reader<'a> {
         Some(Port { name: name.into(), full_name, number, node_port, protocol })
     }
 
-    /// A port's number, which may be 0 where that means none.
     fn number(&mut self, number: i32) -> Option<u16> {
-        let read = u16::try_from(number).ok();
+        let read = u16::try_from(number).ok().filter(|number| *number != 0);
         if read.is_none() {
             let service = self.service.clone();
             self.notices.push(Notice::PortNumber { service, port: number });

@@ -132,3 +132,19 @@ fn point_29_one_node_port_of_several_services_and_protocols() {
     caller.give([local(&[])]);
     assert_eq!(node_ports(&caller), NONE);
 }
+
+#[test]
+fn point_8_one_node_port_in_each_family() {
+    let with = |name: &str, address: &str| {
+        let ports = json!([{"port": 80, "nodePort": 30080}]);
+        service(name, json!({"clusterIP": address, "type": "NodePort", "ports": ports}))
+    };
+    let caller = Caller::with([
+        local(&["192.168.0.1", "2001:db8::1"]),
+        with("a", "10.96.0.2"),
+        with("b", "fd00::b"),
+    ]);
+    assert_eq!(&*caller.frontend("192.168.0.1:30080").name, "ns/a/TCP");
+    assert_eq!(&*caller.frontend("[2001:db8::1]:30080").name, "ns/b/TCP");
+    assert!(caller.notices.is_empty());
+}

@@ -27,13 +27,13 @@ const SLICES: [&str; 4] = ["s1", "s2", "s3", "s4"];
 const NAMED: [&str; 6] =
     ["10.96.0.1", "192.0.2.1", "192.168.0.1", "203.0.113.1", "fd00::a", "2001:db8::1"];
 /// What the node has, ClusterIPs among them.
-const LOCAL: [&str; 5] = ["192.168.0.1", "192.168.1.1", "10.96.0.1", "2001:db8::1", "fd00::b"];
+const LOCAL: [&str; 5] = ["192.168.0.1", "192.0.2.1", "10.96.0.1", "2001:db8::1", "fd00::b"];
 const PROTECTED: &str = "203.0.113.1";
 
 fn any_port() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec!["x", "y", ""]);
     let protocols = prop::sample::select(vec!["TCP", "TCP", "UDP", "SCTP"]);
-    let node_ports = prop::sample::select(vec![0, 80, 30080]);
+    let node_ports = prop::sample::select(vec![0, 0, 80, 30080]);
     (names, 80..83u16, protocols, node_ports).prop_map(|(name, port, protocol, node_port)| {
         json!({"name": name, "port": port, "protocol": protocol, "nodePort": node_port})
     })
@@ -48,16 +48,24 @@ fn any_service() -> impl Strategy<Value = Event> {
     ]);
     let cluster_ips = prop::sample::select(vec![
         json!(["10.96.0.1"]),
+        json!(["10.96.0.2"]),
         json!(["10.96.0.2", "fd00::a"]),
         json!(["fd00::b", "10.96.0.1"]),
         json!(["fd00::a"]),
         json!(["None"]),
     ]);
-    let kinds = prop::sample::select(vec!["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]);
+    let kinds = prop::sample::select(vec![
+        "ClusterIP",
+        "NodePort",
+        "LoadBalancer",
+        "LoadBalancer",
+        "NodePort",
+        "ExternalName",
+    ]);
     let policy = prop::sample::select(vec!["Local", "Cluster"]);
     let affinity = prop::sample::select(vec!["ClientIP", "None"]);
     let ranges = prop::sample::select(vec![json!([]), json!(["10.0.0.0/8"]), json!(["::/0"])]);
-    let named = || prop::sample::subsequence(NAMED.to_vec(), 0..=2);
+    let named = || prop::sample::subsequence(NAMED.to_vec(), 0..=3);
     let names = prop::sample::select(&SERVICES[..]);
     let ports = prop::collection::vec(any_port(), 0..4);
     ((names, metadata, cluster_ips, kinds), (policy, affinity, ranges, ports), (named(), named()))
@@ -116,16 +124,16 @@ fn any_slice() -> impl Strategy<Value = Event> {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let zones = prop::sample::select(vec![Some("z1"), Some("z2"), None]);
-    let addresses = prop::sample::subsequence(LOCAL.to_vec(), 0..=3);
+    let addresses = prop::sample::subsequence(LOCAL.to_vec(), 0..=4);
     prop_oneof![
         5 => any_service().prop_map(Step::Apply),
         6 => any_slice().prop_map(Step::Apply),
         1 => zones.prop_map(|zone| Step::Apply(node("here", zone))),
-        2 => addresses.prop_map(|addresses| Step::Apply(local(&addresses))),
+        4 => addresses.prop_map(|addresses| Step::Apply(local(&addresses))),
         2 => prop::sample::select(&SERVICES[..]).prop_map(|n| Step::Delete(Kind::Service, n)),
         2 => prop::sample::select(&SLICES[..]).prop_map(|n| Step::Delete(Kind::EndpointSlice, n)),
         1 => Just(Step::Delete(Kind::Node, "here")),
-        3 => Just(Step::Take),
+        6 => Just(Step::Take),
     ]
 }
 
@@ -169,6 +177,8 @@ fn check(key: &FrontendKey, frontend: &Frontend) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
     #[test]
     fn point_29_any_order_ends_in_the_state_of_the_final_objects(
         options in any_options(),
