@@ -169,6 +169,7 @@ impl<'a> Reader<'a> {
 pub(super) fn ingress_ips(object: &Service) -> impl Iterator<Item = &String> {
     let status = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-    let at_the_node = ingress.iter().filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
+    let at_the_node =
+        ingress.iter().filter(|ingress| matches!(ingress.ip_mode.as_deref(), None | Some("VIP")));
     at_the_node.filter_map(|ingress| ingress.ip.as_ref()).filter(|ip| !ip.is_empty())
 }

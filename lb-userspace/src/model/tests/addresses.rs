@@ -53,6 +53,7 @@ fn point_16_load_balancer_addresses() {
         {"ip": "198.51.100.1"},
         {"ip": "198.51.100.2", "ipMode": "VIP"},
         {"ip": "198.51.100.3", "ipMode": "Proxy"},
+        {"ip": "198.51.100.4", "ipMode": "of the future"},
         {"hostname": "lb.example.org"},
         {"ip": "", "hostname": "lb.example.org"},
         {"ip": "169.254.0.1"},
