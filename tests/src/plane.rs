@@ -7,8 +7,8 @@ use lb_common::{Counter, FrontendKey4};
 use lb_userspace::{
     agent::Core,
     dataplane::{Attachment, KernelGrace, KernelStore, Object},
-    model::{Frontend, FrontendChange, Model},
-    publish::{Publisher, Sizes},
+    model::{Model, Options},
+    publish::{Frontend, FrontendChange, Publisher, Sizes},
 };
 
 /// IANA's number of TCP.
@@ -74,7 +74,7 @@ impl Plane {
 
     /// Puts a model in front of the publisher: objects go in, tables come out.
     pub fn into_core(self) -> (Force, Core<KernelStore, KernelGrace>) {
-        let core = Core::new(Model::new(None), self.publisher);
+        let core = Core::new(Model::new(Options::default()), self.publisher);
         (Force { object: self.object, _attachment: self.attachment }, core)
     }
 }

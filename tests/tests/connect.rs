@@ -14,7 +14,7 @@ use lab::{
     plane::Plane,
 };
 use lb_common::{Counter, FrontendKey4};
-use lb_userspace::{model::FrontendChange, publish::Sizes};
+use lb_userspace::publish::{FrontendChange, Sizes};
 
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
 const PORT: u16 = 8080;

@@ -2,9 +2,13 @@
 //!
 //! Must never wait for anything but a grace period that the publisher needs.
 
+use std::net::IpAddr;
+
+use lb_common::FrontendKey4;
+
 use crate::{
-    model::{Model, Notice},
-    publish::{Failure, Grace, GraceError, Publisher, Store},
+    model::{self, Backends, Model, Notice, Protocol, Target},
+    publish::{Failure, Frontend, FrontendChange, Grace, GraceError, Publisher, Store},
     source::Event,
 };
 
@@ -40,7 +44,7 @@ impl<S: Store, G: Grace> Core<S, G> {
     pub fn publish(&mut self) -> Result<Outcome, GraceError> {
         let changes = self.model.take_changes();
         let changed = changes.frontends.len();
-        let failures = self.publisher.apply(changes.frontends)?;
+        let failures = self.publisher.apply(changes.frontends.into_iter().filter_map(published))?;
         Ok(Outcome { changed, failures, notices: changes.notices })
     }
 
@@ -48,4 +52,18 @@ impl<S: Store, G: Grace> Core<S, G> {
     pub fn publisher(&mut self) -> &mut Publisher<S, G> {
         &mut self.publisher
     }
+}
+
+/// The change as the publisher takes it, if it concerns the tables that there are: IPv4 and TCP.
+fn published(change: model::FrontendChange) -> Option<FrontendChange> {
+    let (IpAddr::V4(address), Protocol::Tcp) = (change.key.address, change.key.protocol) else {
+        return None;
+    };
+    let state = change.state.filter(|frontend| !frontend.host_only).and_then(|frontend| {
+        let Target::Balance(backends) = frontend.target else { return None };
+        let Backends::V4(backends) = &*backends else { return None };
+        Some(Frontend { name: frontend.name, backends: backends.to_vec() })
+    });
+    let key = FrontendKey4::new(address.octets(), change.key.port, Protocol::Tcp as u8);
+    Some(FrontendChange { key, state })
 }

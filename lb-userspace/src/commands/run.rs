@@ -22,7 +22,7 @@ use crate::{
     agent::{Core, Message, Owner},
     cli::Run,
     dataplane::{Attachment, KernelGrace, Object, PinDir},
-    model::Model,
+    model::{Model, Options},
     publish::{Publisher, Sizes},
     source::manifests,
 };
@@ -52,7 +52,8 @@ pub fn run(options: Run) -> Result<()> {
         let _ = ended.send(Message::GraceEnded);
     })?;
     let publisher = Publisher::new(object.store()?, grace, sizes);
-    let core = Core::new(Model::new(options.node_name), publisher);
+    let core =
+        Core::new(Model::new(Options { node: options.node_name, ..Options::default() }), publisher);
     let feed = Feed(sender);
     let source = manifests::watch(
         &options.manifests,

@@ -2,93 +2,104 @@
 //!
 //! This module must never keep anything: it is a function of slices, port, policy and place.
 
-use std::{cmp::Reverse, net::SocketAddrV4};
+use std::cmp::Reverse;
 
-use super::slice::{Endpoint, Slice};
+use super::{Backends, Protocol, endpoint::Endpoint, family::Address, slice::Slice};
 
 /// One address and port, with the endpoint that it stands for.
-struct Candidate<'a> {
-    address: SocketAddrV4,
-    endpoint: Endpoint,
+struct Candidate<'a, A: Address> {
+    address: A::Socket,
+    endpoint: &'a Endpoint<A>,
     slice: &'a Slice,
 }
 
-/// The eligible backends of the port `port_name`, sorted, each once. `local` asks for this node's
-/// endpoints alone; `zone` is this node's zone. `slices` are sorted by name.
-pub(super) fn backends(
-    slices: &[Slice],
-    port_name: &str,
-    local: bool,
-    zone: Option<&str>,
-) -> Vec<SocketAddrV4> {
-    let mut candidates = candidates(slices, port_name);
-    if local {
-        // Hints never narrow the local set.
-        candidates.retain(|candidate| candidate.endpoint.is_local());
-    }
-    let hints = if local { Hints::Ignored } else { Hints::of(&candidates, zone) };
-    let ready = |candidate: &Candidate<'_>| candidate.endpoint.is_ready() && hints.allow(candidate);
-    // Connections to the last Pods of a Service go on while these drain.
-    let draining = |candidate: &Candidate<'_>| {
-        candidate.endpoint.is_serving() && candidate.endpoint.is_terminating()
-    };
-    let chosen = addresses(&candidates, ready);
-    if chosen.is_empty() { addresses(&candidates, draining) } else { chosen }
-}
+/// The endpoints of one family behind one Service port, sorted by address and port, each once.
+pub(super) struct Candidates<'a, A: Address>(Vec<Candidate<'a, A>>);
 
-fn addresses(
-    candidates: &[Candidate<'_>],
-    chosen: impl Fn(&Candidate<'_>) -> bool,
-) -> Vec<SocketAddrV4> {
-    let mut addresses: Vec<_> = candidates
-        .iter()
-        .filter(|candidate| chosen(candidate))
-        .map(|candidate| candidate.address)
-        .collect();
-    addresses.shrink_to_fit();
-    addresses
-}
-
-/// The union over all slices, sorted by address and port. Of duplicates the one that is most able
-/// to serve stays; between equals the first slice by name decides, whatever came first.
-fn candidates<'a>(slices: &'a [Slice], port_name: &str) -> Vec<Candidate<'a>> {
-    let mut candidates: Vec<Candidate<'a>> = slices
-        .iter()
-        .flat_map(|slice| {
-            let ports = slice.ports.iter().filter(|port| *port.name == *port_name);
-            ports.flat_map(move |port| {
-                slice.endpoints.iter().map(move |&endpoint| Candidate {
-                    address: SocketAddrV4::new(endpoint.address, port.number),
-                    endpoint,
-                    slice,
+impl<'a, A: Address> Candidates<'a, A> {
+    /// The union over all slices, which are sorted by name. Of duplicates the one that is most able
+    /// to serve stays; between equals the first slice decides, whatever came first.
+    pub(super) fn new(slices: &'a [Slice], port_name: &str, protocol: Protocol) -> Self {
+        let mut candidates: Vec<Candidate<'a, A>> = slices
+            .iter()
+            .flat_map(|slice| {
+                let ports = slice
+                    .ports
+                    .iter()
+                    .filter(|port| port.protocol == protocol && *port.name == *port_name);
+                ports.flat_map(move |port| {
+                    A::endpoints(&slice.endpoints).iter().map(move |endpoint| Candidate {
+                        address: endpoint.address.socket(port.number),
+                        endpoint,
+                        slice,
+                    })
                 })
             })
+            .collect();
+        candidates.sort_by_key(|Candidate { address, endpoint, .. }| {
+            let rank = (
+                !endpoint.is_terminating(),
+                endpoint.is_ready(),
+                endpoint.is_serving(),
+                endpoint.is_local(),
+            );
+            (*address, Reverse(rank))
+        });
+        candidates.dedup_by_key(|candidate| candidate.address);
+        Self(candidates)
+    }
+
+    /// Those that clients anywhere may use, narrowed by topology hints. `zone` is this node's.
+    pub(super) fn cluster_wide(&self, zone: Option<&str>) -> Backends {
+        let hints = Hints::of(&self.0, zone);
+        self.eligible(|candidate| hints.allow(candidate), |_| true)
+    }
+
+    /// Those on this node. Hints never narrow the local set.
+    pub(super) fn local(&self) -> Backends {
+        let local = |candidate: &Candidate<'_, A>| candidate.endpoint.is_local();
+        self.eligible(local, local)
+    }
+
+    /// Those with which an established exchange may go on, whoever receives new ones.
+    pub(super) fn serving(&self) -> Backends {
+        self.collect(|Candidate { endpoint, .. }| endpoint.is_ready() || endpoint.is_serving())
+    }
+
+    /// The ready ones among `ready`; where there is none, connections to the last Pods of a Service
+    /// go on while these drain, to those among `draining`.
+    fn eligible(
+        &self,
+        ready: impl Fn(&Candidate<'a, A>) -> bool,
+        draining: impl Fn(&Candidate<'a, A>) -> bool,
+    ) -> Backends {
+        let chosen = self.collect(|candidate| candidate.endpoint.is_ready() && ready(candidate));
+        if !chosen.is_empty() {
+            return chosen;
+        }
+        self.collect(|candidate| {
+            let endpoint = candidate.endpoint;
+            endpoint.is_serving() && endpoint.is_terminating() && draining(candidate)
         })
-        .collect();
-    candidates.sort_by_key(|Candidate { address, endpoint, .. }| {
-        let rank = (
-            !endpoint.is_terminating(),
-            endpoint.is_ready(),
-            endpoint.is_serving(),
-            endpoint.is_local(),
-        );
-        (*address, Reverse(rank))
-    });
-    candidates.dedup_by_key(|candidate| candidate.address);
-    candidates
+    }
+
+    fn collect(&self, chosen: impl Fn(&Candidate<'a, A>) -> bool) -> Backends {
+        let chosen = self.0.iter().filter(|candidate| chosen(candidate));
+        A::backends(chosen.map(|candidate| candidate.address).collect())
+    }
 }
 
 /// Which topology hints apply.
-enum Hints<'a> {
+enum Hints<'z> {
     Ignored,
     Node,
-    Zone(&'a str),
+    Zone(&'z str),
 }
 
-impl<'a> Hints<'a> {
+impl<'z> Hints<'z> {
     /// Hints apply only if every ready endpoint has one and one of them names this place, so that
     /// a half-written set of hints can never leave a node without endpoints.
-    fn of(candidates: &[Candidate<'_>], zone: Option<&'a str>) -> Self {
+    fn of<A: Address>(candidates: &[Candidate<'_, A>], zone: Option<&'z str>) -> Self {
         let ready = || candidates.iter().filter(|candidate| candidate.endpoint.is_ready());
         if ready().all(|candidate| candidate.endpoint.has_node_hint())
             && ready().any(|candidate| candidate.endpoint.is_hinted_for_node())
@@ -106,7 +117,7 @@ impl<'a> Hints<'a> {
         }
     }
 
-    fn allow(&self, candidate: &Candidate<'_>) -> bool {
+    fn allow<A: Address>(&self, candidate: &Candidate<'_, A>) -> bool {
         match self {
             Self::Ignored => true,
             Self::Node => candidate.endpoint.is_hinted_for_node(),

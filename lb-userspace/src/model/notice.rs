@@ -3,9 +3,9 @@
 //! A notice must never be the only effect of an object that is valid and served: it is for what a
 //! user wrote and will not get.
 
-use std::{fmt, net::Ipv4Addr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use lb_common::FrontendKey4;
+use super::{FrontendKey, FrontendKind, Protocol};
 
 /// Something that was ignored or dropped, and why. [`fmt::Display`] gives one sentence that names
 /// the object. Each is yielded when it begins to hold, and not again while it goes on.
@@ -21,18 +21,13 @@ pub enum Notice {
         /// The port's protocol, as written.
         protocol: Box<str>,
     },
-    /// A ClusterIP of an address family that has no frontends.
-    AddressFamily {
+    /// An address of a Service that cannot be a frontend's.
+    Address {
         /// `namespace/name` of the Service.
         service: Arc<str>,
-        /// The address, as written.
-        address: Box<str>,
-    },
-    /// A ClusterIP that cannot be a frontend.
-    ClusterIp {
-        /// `namespace/name` of the Service.
-        service: Arc<str>,
-        /// The address, as written.
+        /// What the Service has it for.
+        kind: FrontendKind,
+        /// The address, as written if it is not understood.
         address: Box<str>,
         /// Completes "because".
         reason: &'static str,
@@ -50,6 +45,31 @@ pub enum Notice {
         service: Arc<str>,
         /// The number.
         port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// A time of affinity that no API server accepts.
+    AffinityTimeout {
+        /// `namespace/name` of the Service.
+        service: Arc<str>,
+        /// As written.
+        seconds: i32,
+        /// What counts instead.
+        used: u32,
+    },
+    /// A load balancer's address that is left alone because of `loadBalancerSourceRanges`.
+    SourceRanges {
+        /// `namespace/name` of the Service.
+        service: Arc<str>,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A ClusterIP that is left alone because a local interface has it.
+    LocalInterface {
+        /// `namespace/name` of the Service.
+        service: Arc<str>,
+        /// The address.
+        address: IpAddr,
     },
     /// `internalTrafficPolicy: Local` while the agent does not know its node's name.
     LocalWithoutNode {
@@ -75,7 +95,7 @@ pub enum Notice {
     /// Two Services claim one address and port.
     Claim {
         /// The address and port.
-        frontend: FrontendKey4,
+        frontend: FrontendKey,
         /// `namespace/name` of the Service that has it.
         winner: Arc<str>,
         /// `namespace/name` of the Service that would take over.
@@ -88,21 +108,35 @@ impl fmt::Display for Notice {
         match self {
             Self::Protocol { service, port, protocol } => write!(
                 f,
-                "Service {service}: port {port}/{protocol} is not balanced, because only TCP is"
+                "Service {service}: port {port}/{protocol} is not balanced, because only TCP and UDP are"
             ),
-            Self::AddressFamily { service, address } => write!(
-                f,
-                "Service {service}: ClusterIP {address} is not balanced, because only IPv4 is"
-            ),
-            Self::ClusterIp { service, address, reason } => {
-                write!(f, "Service {service}: ClusterIP \"{address}\" is ignored, because {reason}")
+            Self::Address { service, kind, address, reason } => {
+                write!(f, "Service {service}: {kind} \"{address}\" is ignored, because {reason}")
             }
             Self::PortNumber { service, port } => {
                 write!(f, "Service {service}: port {port} is ignored, because ports are 1 to 65535")
             }
-            Self::DuplicatePort { service, port } => write!(
+            Self::DuplicatePort { service, port, protocol } => write!(
                 f,
-                "Service {service}: port {port}/TCP is there more than once; the first one counts"
+                "Service {service}: port {port}/{protocol} is there more than once; the first one \
+                 counts"
+            ),
+            Self::AffinityTimeout { service, seconds, used } => write!(
+                f,
+                "Service {service}: clientIP.timeoutSeconds {seconds} is not 1 to 86400; {used} \
+                 counts instead"
+            ),
+            Self::SourceRanges { service, address } => write!(
+                f,
+                "Service {service}: load balancer address {address} is left untranslated, because \
+                 loadBalancerSourceRanges limits its clients, whose addresses are not known when \
+                 they connect"
+            ),
+            Self::LocalInterface { service, address } => write!(
+                f,
+                "Service {service}: ClusterIP {address} is left untranslated, because an interface \
+                 of this node has it, as with NodeLocal DNSCache; --translate-local translates it \
+                 all the same"
             ),
             Self::LocalWithoutNode { service } => write!(
                 f,
@@ -119,10 +153,8 @@ impl fmt::Display for Notice {
             ),
             Self::Claim { frontend, winner, loser } => write!(
                 f,
-                "Service {loser}: {}:{} is not served, because Service {winner} is older or comes \
-                 first by name; it takes over when that one goes",
-                Ipv4Addr::from(frontend.address),
-                frontend.port
+                "Service {loser}: {frontend} is not served, because Service {winner} is older or \
+                 comes first by name; it takes over when that one goes"
             ),
         }
     }

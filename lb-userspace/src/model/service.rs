@@ -1,42 +1,64 @@
-//! What is kept of a Service: the frontends that it declares, and how it chooses endpoints.
+//! What is kept of a Service: its addresses and ports, and how it chooses endpoints.
 //!
-//! This module must never look at endpoints, nor at other Services.
+//! This module must never look at endpoints, at other Services, or at the node.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
-use lb_common::FrontendKey4;
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::{
-    address::{parse_ipv4, unusable},
+    FrontendKind, Protocol,
+    family::{Address, PerFamily},
     labels::is_for_others,
     notice::Notice,
 };
 
-/// IANA protocol number.
-const TCP: u8 = 6;
+mod reader;
+
+use reader::Reader;
+
+/// How long a client stays with its backend if the Service does not say: the API server's default.
+const AFFINITY_SECONDS: u32 = 10_800;
+/// The longest that the API server accepts.
+const MAX_AFFINITY_SECONDS: u32 = 86_400;
 
 /// The part of a Service that counts.
 #[derive(Debug, PartialEq)]
 pub(super) struct Spec {
     /// `metadata.creationTimestamp` in seconds since 1970; `i64::MAX`, so the youngest, without.
     pub(super) created: i64,
+    /// Whether this agent serves it; if not, its ClusterIPs are known all the same.
+    pub(super) served: bool,
     /// `internalTrafficPolicy: Local`.
     pub(super) local: bool,
-    /// In the order of the Service; each key once.
-    pub(super) frontends: Box<[Declared]>,
+    /// As [`super::Frontend::affinity`].
+    pub(super) affinity: u32,
+    /// Empty for a Service without frontends. Each address of the other lists is of the family of
+    /// one of these, and all that follows is empty if the Service is not served.
+    pub(super) cluster_ips: Box<[IpAddr]>,
+    pub(super) load_balancers: Box<[IpAddr]>,
+    pub(super) external_ips: Box<[IpAddr]>,
+    /// Whether only some clients may use the load balancer's addresses.
+    pub(super) restricted: PerFamily<bool>,
+    /// Each number and protocol once.
+    pub(super) ports: Box<[Port]>,
     /// What was left out.
     pub(super) notices: Box<[Notice]>,
 }
 
-/// One address and port of a Service.
+/// A port of a Service.
 #[derive(Debug, PartialEq)]
-pub(super) struct Declared {
-    pub(super) key: FrontendKey4,
+pub(super) struct Port {
     /// Finds the port of the same name in a slice. Empty for an unnamed port.
-    pub(super) port_name: Box<str>,
+    pub(super) name: Box<str>,
     /// As [`super::Frontend::name`].
-    pub(super) name: Arc<str>,
+    pub(super) full_name: Arc<str>,
+    /// What clients connect to on all addresses but the node's.
+    pub(super) number: u16,
+    /// What they connect to on the node's; 0 without.
+    pub(super) node_port: u16,
+    /// TCP or UDP.
+    pub(super) protocol: Protocol,
 }
 
 impl Spec {
@@ -44,102 +66,88 @@ impl Spec {
     pub(super) fn new(service: &Arc<str>, object: &Service, node_known: bool) -> Self {
         let created =
             object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
-        let mut reader = Reader { service, frontends: Vec::new(), notices: Vec::new() };
-        let mut local = false;
-        if let Some(spec) = object.spec.as_ref().filter(|_| served(object)) {
-            local = spec.internal_traffic_policy.as_deref() == Some("Local");
-            let addresses = reader.addresses(object);
-            for port in spec.ports.iter().flatten() {
-                reader.port(port, &addresses);
-            }
-            if local && !node_known && !reader.frontends.is_empty() {
+        let mut read = Self { created, ..Self::without_frontends() };
+        let Some(spec) = &object.spec else { return read };
+        if spec.type_.as_deref() == Some("ExternalName") {
+            return read;
+        }
+        let mut reader = Reader::new(service);
+        read.cluster_ips = reader.cluster_ips(spec);
+        if is_for_others(&object.metadata) {
+            read.served = false;
+            return read;
+        }
+        if !read.cluster_ips.is_empty() {
+            read.local = spec.internal_traffic_policy.as_deref() == Some("Local");
+            read.affinity = reader.affinity(spec);
+            read.ports = reader.ports(spec);
+            if read.local && !node_known && !read.ports.is_empty() {
                 reader.notices.push(Notice::LocalWithoutNode { service: service.clone() });
             }
+            let (external_ips, kind) =
+                (spec.external_ips.iter().flatten(), FrontendKind::ExternalIp);
+            read.external_ips = reader.more_addresses(external_ips, kind, &read.cluster_ips);
+            if is_type(spec, "LoadBalancer") {
+                let kind = FrontendKind::LoadBalancer;
+                read.load_balancers =
+                    reader.more_addresses(reader::ingress_ips(object), kind, &read.cluster_ips);
+                read.restricted = reader.restricted(spec, &read.load_balancers);
+            }
         }
-        Self { created, local, frontends: reader.frontends.into(), notices: reader.notices.into() }
+        read.notices = reader.notices.into();
+        read
+    }
+
+    fn without_frontends() -> Self {
+        Self {
+            created: i64::MAX,
+            served: true,
+            local: false,
+            affinity: 0,
+            cluster_ips: Box::default(),
+            load_balancers: Box::default(),
+            external_ips: Box::default(),
+            restricted: PerFamily::default(),
+            ports: Box::default(),
+            notices: Box::default(),
+        }
+    }
+
+    /// Whether frontends of an address's family are served: those of one without ClusterIP are not.
+    pub(super) fn has_family_of(&self, address: IpAddr) -> bool {
+        has_family_of(&self.cluster_ips, address)
+    }
+
+    /// The same of a family.
+    pub(super) fn has_family<A: Address>(&self) -> bool {
+        self.cluster_ips.iter().any(|address| address.is_ipv4() == A::IS_IPV4)
+    }
+
+    /// Addresses that the Service names beside those that the cluster gave it.
+    pub(super) fn named_addresses(&self) -> impl Iterator<Item = (FrontendKind, IpAddr)> {
+        let load_balancers = self.load_balancers.iter().map(|ip| (FrontendKind::LoadBalancer, *ip));
+        load_balancers.chain(self.external_ips.iter().map(|ip| (FrontendKind::ExternalIp, *ip)))
+    }
+
+    /// Whether it depends on which addresses the node has.
+    pub(super) fn has_node_ports(&self) -> bool {
+        self.ports.iter().any(|port| port.node_port != 0)
     }
 }
 
-/// Whether a Service of this kind has frontends at all, if it has addresses.
-fn served(object: &Service) -> bool {
-    let external_name =
-        object.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
-    !is_for_others(&object.metadata) && !external_name
+/// The protocol of a Service's or a slice's port, if it has frontends. SCTP sockets meet no hook.
+pub(super) fn read_protocol(text: Option<&str>) -> Option<Protocol> {
+    match text.unwrap_or("TCP") {
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
+        _ => None,
+    }
 }
 
-struct Reader<'a> {
-    service: &'a Arc<str>,
-    frontends: Vec<Declared>,
-    notices: Vec<Notice>,
+fn is_type(spec: &ServiceSpec, name: &str) -> bool {
+    spec.type_.as_deref() == Some(name)
 }
 
-impl Reader<'_> {
-    /// The Service's IPv4 ClusterIPs. `clusterIPs` repeats what the older `clusterIP` says.
-    fn addresses(&mut self, object: &Service) -> Vec<Ipv4Addr> {
-        let Some(spec) = &object.spec else { return Vec::new() };
-        let texts: Vec<&String> = match &spec.cluster_ips {
-            Some(addresses) if !addresses.is_empty() => addresses.iter().collect(),
-            _ => spec.cluster_ip.iter().collect(),
-        };
-        texts
-            .into_iter()
-            .filter(|text| !text.is_empty() && *text != "None")
-            .filter_map(|text| self.address(text))
-            .collect()
-    }
-
-    fn address(&mut self, text: &str) -> Option<Ipv4Addr> {
-        let service = self.service.clone();
-        let notice = match parse_ipv4(text) {
-            Some(address) => match unusable(address) {
-                None => return Some(address),
-                Some(reason) => Notice::ClusterIp { service, address: text.into(), reason },
-            },
-            None if text.parse::<std::net::Ipv6Addr>().is_ok() => {
-                Notice::AddressFamily { service, address: text.into() }
-            }
-            None => {
-                Notice::ClusterIp { service, address: text.into(), reason: "it is no IP address" }
-            }
-        };
-        self.notices.push(notice);
-        None
-    }
-
-    fn port(&mut self, port: &ServicePort, addresses: &[Ipv4Addr]) {
-        if addresses.is_empty() {
-            return;
-        }
-        let service = self.service.clone();
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        if protocol != "TCP" {
-            let protocol = protocol.into();
-            self.notices.push(Notice::Protocol { service, port: port.port, protocol });
-            return;
-        }
-        let number = match u16::try_from(port.port) {
-            Ok(number) if number != 0 => number,
-            _ => {
-                self.notices.push(Notice::PortNumber { service, port: port.port });
-                return;
-            }
-        };
-        if self.frontends.iter().any(|declared| declared.key.port == number) {
-            self.notices.push(Notice::DuplicatePort { service, port: number });
-            return;
-        }
-        let port_name = port.name.as_deref().unwrap_or_default();
-        let name: Arc<str> = if port_name.is_empty() {
-            format!("{service}/TCP").into()
-        } else {
-            format!("{service}:{port_name}/TCP").into()
-        };
-        for address in addresses {
-            let key = FrontendKey4::new(address.octets(), number, TCP);
-            if self.frontends.iter().all(|declared| declared.key != key) {
-                let (port_name, name) = (port_name.into(), name.clone());
-                self.frontends.push(Declared { key, port_name, name });
-            }
-        }
-    }
+fn has_family_of(addresses: &[IpAddr], address: IpAddr) -> bool {
+    addresses.iter().any(|other| other.is_ipv4() == address.is_ipv4())
 }

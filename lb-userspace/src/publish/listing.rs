@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use lb_common::{FrontendKey4, FrontendValue};
 
+use super::Frontend;
 use super::{
     Failure, Grace, Partial, Publisher, Store, StoreError,
     publisher::{Entry, Retired},
 };
-use crate::{model::Frontend, plan::placement};
+use crate::plan::placement;
 
 impl<S: Store, G: Grace> Publisher<S, G> {
     /// Inserts the keys of new frontends, if a deletion does not forbid it for now. One that the

@@ -25,7 +25,9 @@ mod reclaim;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use capacity::{Failure, Reason, Sizes};
 pub use publisher::{Publisher, Stats};
 pub use store::{Grace, GraceError, Partial, Store, StoreError};
+pub use wanted::{Frontend, FrontendChange};

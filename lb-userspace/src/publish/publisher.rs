@@ -8,15 +8,12 @@ use std::{collections::BTreeMap, net::SocketAddrV4, sync::Arc};
 use lb_common::{Backend4, FrontendKey4, Range};
 use rustc_hash::FxHashMap;
 
-use super::{Failure, Grace, GraceError, Reason, Sizes, Store};
-use crate::{
-    model::{Frontend, FrontendChange},
-    plan::{
-        blocks::Blocks,
-        limbo::{Limbo, Period},
-        placement,
-        slots::Slots,
-    },
+use super::{Failure, Frontend, FrontendChange, Grace, GraceError, Reason, Sizes, Store};
+use crate::plan::{
+    blocks::Blocks,
+    limbo::{Limbo, Period},
+    placement,
+    slots::Slots,
 };
 
 /// What a publisher has done so far.

@@ -11,11 +11,9 @@ use std::{
 use lb_common::{FrontendKey4, Selection, select};
 use proptest::prelude::*;
 
+use super::{Frontend, FrontendChange};
 use super::{Grace, GraceError, Publisher, Reason, Sizes, memory::Memory};
-use crate::{
-    model::{Frontend, FrontendChange},
-    plan::placement,
-};
+use crate::plan::placement;
 
 /// Grace periods that end when the test says so, or when the publisher has to wait for one.
 #[derive(Clone, Default)]

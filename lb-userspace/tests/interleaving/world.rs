@@ -4,10 +4,7 @@
 use std::{net::SocketAddrV4, sync::Arc};
 
 use lb_common::{Backend4, FrontendKey4, Selection, select};
-use lb_userspace::{
-    model::{Frontend, FrontendChange},
-    publish::{Publisher, Sizes},
-};
+use lb_userspace::publish::{Frontend, FrontendChange, Publisher, Sizes};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread::JoinHandle,

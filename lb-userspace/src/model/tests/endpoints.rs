@@ -5,9 +5,6 @@ use serde_json::json;
 
 use super::*;
 
-const WEB: &str = "10.96.0.1:80";
-const NONE: [&str; 0] = [];
-
 /// The web Service with these endpoints in one slice, on node "here" in zone "z1".
 fn web_with(endpoints: Value) -> Caller {
     Caller::with([node("here", Some("z1")), web("web"), slice("a", "web", endpoints)])

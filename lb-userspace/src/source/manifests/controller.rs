@@ -45,12 +45,13 @@ pub(super) fn slices(objects: &Objects<'_>) -> Vec<EndpointSlice> {
     slices
 }
 
-/// The Services that slices given by hand belong to. A slice that is never used, such as one of
-/// IPv6 addresses, must not stand in the way of those that can be made.
+/// The Services that slices given by hand belong to. A slice that is never used, or is of the other
+/// family than those made here, must not stand in the way of these.
 fn services_with_slices<'a>(objects: &Objects<'a>) -> BTreeSet<Name<'a>> {
     objects
         .slices
         .iter()
+        .filter(|(_, slice)| slice.address_type == "IPv4")
         .filter_map(|(&(namespace, _), &slice)| Some((namespace, service_of(slice)?)))
         .collect()
 }
@@ -99,7 +100,7 @@ impl Port {
     }
 }
 
-/// Whether the frontends of today, which are IPv4, can use an address.
+/// Whether an address can be in a slice that is made here: those are of IPv4.
 fn is_ipv4(address: &str) -> bool {
     !address.contains(':')
 }

@@ -185,14 +185,15 @@ fn a_folder_makes_frontends() {
     let pods = [pod("web", "p", "10.0.0.2"), pod("web", "q", "10.0.0.1")].join("---\n");
     write(dir.path(), "pods.yaml", &pods);
     write(dir.path(), "web.yaml", &service("web", "1"));
-    let mut model = crate::model::Model::new(None);
+    let mut model = crate::model::Model::new(Default::default());
     load(dir.path(), |event| model.apply(event), |report| panic!("{report}")).unwrap();
     let changes = model.take_changes();
     assert!(changes.notices.is_empty(), "{:?}", changes.notices);
     let [change] = &changes.frontends[..] else { panic!("{:?}", changes.frontends) };
     let frontend = change.state.as_ref().expect("a frontend");
     assert_eq!(&*frontend.name, "default/web/TCP");
-    assert_eq!((change.key.address, change.key.port), ([10, 96, 0, 1], 80));
-    let backends: Vec<_> = frontend.backends.iter().map(ToString::to_string).collect();
+    assert_eq!(change.key.to_string(), "10.96.0.1:80/TCP");
+    let crate::model::Target::Balance(backends) = &frontend.target else { panic!("{frontend:?}") };
+    let backends: Vec<_> = backends.iter().map(|backend| backend.to_string()).collect();
     assert_eq!(backends, ["10.0.0.1:80", "10.0.0.2:80"]);
 }

@@ -17,8 +17,7 @@ use lab::{latency::Latency, objects, plane::Plane};
 use lb_common::FrontendKey4;
 use lb_userspace::{
     agent::Core,
-    model::{Frontend, FrontendChange},
-    publish::{Grace, Publisher, Sizes, Store},
+    publish::{Frontend, FrontendChange, Grace, Publisher, Sizes, Store},
     source::Event,
 };
 use serde::Serialize;

@@ -1,0 +1,116 @@
+//! This node, as far as it decides which frontends there are and which endpoints are near.
+//!
+//! This module must never ask the node anything: it is told.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Options, Tracked, address::unusable};
+
+/// The loopback address that node ports may be served on. None are on `::1`, as with kube-proxy,
+/// since packets have no `route_localnet` there.
+const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// What is known of the node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Option<String>,
+    /// As its label says now.
+    pub(super) zone: Option<String>,
+    pub(super) track: Tracked,
+    addresses: Addresses,
+    networks: Vec<IpNet>,
+    localhost: bool,
+    translate_local: bool,
+    protected: Vec<IpAddr>,
+}
+
+/// The node's addresses.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Addresses {
+    /// Sorted.
+    all: Box<[IpAddr]>,
+    /// Where node ports are served, sorted.
+    node_ports: Box<[IpAddr]>,
+}
+
+impl Node {
+    pub(super) fn new(options: Options) -> Self {
+        let mut node = Self {
+            name: options.node.filter(|name| !name.is_empty()),
+            zone: None,
+            track: options.track,
+            addresses: Addresses::default(),
+            networks: options.node_port_addresses,
+            localhost: options.node_port_localhost,
+            translate_local: options.translate_local,
+            protected: options.protected.iter().map(IpAddr::to_canonical).collect(),
+        };
+        node.addresses = node.read(Vec::new());
+        node
+    }
+
+    /// What these addresses mean for frontends.
+    pub(super) fn read(&self, mut all: Vec<IpAddr>) -> Addresses {
+        all.retain(|address| unusable(*address).is_none());
+        all.sort_unstable();
+        all.dedup();
+        let mut node_ports: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|address| {
+                self.networks.is_empty() || self.networks.iter().any(|net| net.contains(address))
+            })
+            .chain(self.localhost.then_some(LOCALHOST))
+            .collect();
+        node_ports.sort_unstable();
+        Addresses { all: all.into(), node_ports: node_ports.into() }
+    }
+
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    pub(super) fn set_addresses(&mut self, addresses: Addresses) {
+        self.addresses = addresses;
+    }
+
+    /// Where node ports are served.
+    pub(super) fn node_port_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.node_ports.iter().copied()
+    }
+
+    /// Whether a ClusterIP is left to the local interface that has it.
+    pub(super) fn keeps(&self, cluster_ip: IpAddr) -> bool {
+        !self.translate_local && self.addresses.has(cluster_ip)
+    }
+
+    /// Why no Service may take an address over by naming it, as far as the node decides that.
+    pub(super) fn protects(&self, address: IpAddr) -> Option<&'static str> {
+        if self.protected.contains(&address) {
+            Some("it is an address of the API server")
+        } else if self.addresses.has(address) {
+            Some("it is an address of this node")
+        } else {
+            None
+        }
+    }
+}
+
+impl Addresses {
+    fn has(&self, address: IpAddr) -> bool {
+        self.all.binary_search(&address).is_ok()
+    }
+
+    /// Those that one of the two has and the other has not.
+    pub(super) fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = IpAddr> + 'a {
+        let here = self.all.iter().filter(|address| !other.has(**address));
+        here.chain(other.all.iter().filter(|address| !self.has(**address))).copied()
+    }
+
+    /// Whether node ports are served elsewhere than with `other`.
+    pub(super) fn moves_node_ports(&self, other: &Self) -> bool {
+        self.node_ports != other.node_ports
+    }
+}
