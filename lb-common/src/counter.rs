@@ -2,7 +2,8 @@
 
 /// Index into `lb_counters`, an array of `u64` that programs add to atomically.
 ///
-/// Connects that are no Service's are not counted: they are everyone's, and pay for nothing.
+/// What is no Service's is not counted, nor are the further datagrams of a socket to a Service:
+/// they are everyone's path, and pay for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
@@ -15,9 +16,24 @@ pub enum Counter {
     /// Refused: a table named a slot or an index outside of the next one. Never seen in
     /// consistent tables.
     Corrupt = 3,
+    /// Refused: inside of a Service CIDR, and no Service's.
+    Unserved = 4,
+    /// Translated, but the socket had no room to remember it (its limit is net.core.optmem_max):
+    /// it sees the backend's address.
+    Untold = 5,
+    /// A bind to a served node port was refused.
+    PortTaken = 6,
 }
 
 impl Counter {
     /// Every counter, in the order of its index.
-    pub const ALL: [Self; 4] = [Self::Translated, Self::NoBackend, Self::Unsettled, Self::Corrupt];
+    pub const ALL: [Self; 7] = [
+        Self::Translated,
+        Self::NoBackend,
+        Self::Unsettled,
+        Self::Corrupt,
+        Self::Unserved,
+        Self::Untold,
+        Self::PortTaken,
+    ];
 }

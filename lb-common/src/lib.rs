@@ -3,24 +3,32 @@
 //!
 //! ```text
 //!  {address, port, protocol}         slot                 index
-//!  ───────────> lb_frontends4 ──────────> lb_services ──────────> lb_backends4
+//!  ───────────> lb_frontends4/6 ────────> lb_services ──────────> lb_backends4/6
 //!               {slot, tag}               {first, count}          {address, port, id}
 //! ```
 //!
-//! [`select::select`] is generic over [`select::Tables`]. `lb-ebpf` implements that trait on BPF
-//! maps; tests, the property checks and the interleaving checker implement it on plain memory.
-//! The code that decides in the kernel is therefore the code that is tested outside of it.
+//! [`select::select`] is generic over the family, [`select::Tables`] and [`select::Client`].
+//! `lb-ebpf` implements those traits on BPF maps; tests, the property checks and the interleaving
+//! checker implement them on plain memory. The code that decides in the kernel is therefore the code
+//! that is tested outside of it.
 //!
 //! This crate must never allocate, panic, or depend on the standard library: all of it runs in
 //! the kernel as well.
 #![no_std]
 
 pub mod counter;
+pub mod family;
 pub mod layout;
+pub mod peers;
 #[cfg(feature = "user")]
 mod pod;
 pub mod select;
 
 pub use counter::Counter;
-pub use layout::{Backend4, FrontendKey4, FrontendValue, Range, Service};
-pub use select::{Selection, Tables, select};
+pub use family::{Family, V4, V6};
+pub use layout::{
+    Backend4, Backend6, FrontendKey4, FrontendKey6, FrontendValue, Octets, Origin, Range, Service,
+    UdpOrigins,
+};
+pub use peers::Place;
+pub use select::{Client, Earlier, Selected, Selection, Switches, Tables, select};

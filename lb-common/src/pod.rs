@@ -1,15 +1,18 @@
 //! `aya::Pod` for the shared types. Nothing else may stand here.
 #![allow(unsafe_code)]
 
-use crate::layout::{Backend4, FrontendKey4, FrontendValue, Origin, Service};
+use crate::layout::{
+    Affinity, AffinityKey, Backend4, Backend6, Config, FrontendKey4, FrontendKey6, FrontendValue,
+    Origin, Service, UdpOrigins,
+};
 
-// SAFETY: `#[repr(C)]`, without padding (asserted in `layout`), and valid for every bit pattern.
-unsafe impl aya::Pod for FrontendKey4 {}
-// SAFETY: as above.
-unsafe impl aya::Pod for FrontendValue {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Service {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Backend4 {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Origin {}
+macro_rules! pod {
+    ($($type:ty),*) => {$(
+        // SAFETY: `#[repr(C)]`, without padding (asserted in `layout`), and valid for every bit
+        // pattern.
+        unsafe impl aya::Pod for $type {}
+    )*};
+}
+
+pod!(Affinity, AffinityKey, Backend4, Backend6, Config, FrontendKey4, FrontendKey6, FrontendValue);
+pod!(Origin, Service, UdpOrigins);

@@ -1,4 +1,5 @@
-//! Which backend a connect goes to: the decision that runs in the kernel, and in every test.
+//! Which backend a connect or datagram goes to: the decision that runs in the kernel, and in every
+//! test.
 //!
 //! The order of the loads is the protocol between a reader and the agent that publishes:
 //!
@@ -8,206 +9,225 @@
 //! 3. One backend inside that range, which stays as it is until a grace period has passed since
 //!    the range was replaced.
 //!
-//! A reader that runs under RCU therefore sees the whole old set or the whole new set. This
-//! module must never keep anything from one call to the next, nor load a word twice.
+//! A reader that runs under RCU therefore sees the whole old set or the whole new set. What else a
+//! slot says (affinity, flags) is loaded apart: whether a reader combines the old or the new of it
+//! with a set, the backend it takes is one of that set.
+//!
+//! This module must never load a word twice, nor keep anything but through [`Client`].
 
-use crate::layout::{Backend4, FrontendKey4, FrontendValue, Range};
+mod find;
+mod sticky;
+#[cfg(test)]
+mod tests;
+
+pub use self::find::position_of;
+use crate::{
+    family::Family,
+    layout::{Affinity, AffinityKey, Cidr4, Cidr6, FrontendValue, HOST_ONLY, Range},
+};
 
 /// How often a frontend is looked up while its tag does not match. One retry is almost always
 /// enough: a mismatch means that the key was deleted, and its element reused, in the few
 /// nanoseconds between the lookup and the load.
 pub const LOOKUPS: u32 = 4;
 
-/// Read access to the tables, as a BPF program has it.
+/// Read access to the tables of one family, as a BPF program has it.
 ///
 /// Implementations must make each load whole (never two halves of different stores), and
 /// [`Tables::range`] must order the loads that follow after it: an acquire load, or a load on whose
 /// value the following address depends.
-pub trait Tables {
+pub trait Tables<F: Family> {
     /// The value that the key's hash element holds now, or `None` without such a key.
-    fn frontend(&self, key: &FrontendKey4) -> Option<FrontendValue>;
-    /// The range of a service, or `None` if `slot` lies outside of the table.
+    fn frontend(&self, key: &F::Key) -> Option<FrontendValue>;
+    /// The range of a slot, or `None` if `slot` lies outside of the table.
     fn range(&self, slot: u32) -> Option<Range>;
+    /// The id of a slot's Service port and its affinity in seconds.
+    fn identity(&self, slot: u32) -> (u32, u32);
+    /// The flags of a slot.
+    fn flags(&self, slot: u32) -> u32;
     /// A backend, or `None` if `index` lies outside of the table.
-    fn backend(&self, index: u32) -> Option<Backend4>;
+    fn backend(&self, index: u32) -> Option<F::Backend>;
+}
+
+/// The first word of [`crate::layout::Config`], loaded at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// Refuse what is inside of a Service CIDR and no Service's.
+    pub refuse: bool,
+    /// Some network namespaces are opted out.
+    pub opt_outs: bool,
+    /// Balance in the host's network namespace only.
+    pub host_scope: bool,
+    /// IPv4 Service CIDRs in use.
+    pub cidr_count4: u16,
+    /// IPv6 Service CIDRs in use.
+    pub cidr_count6: u16,
+}
+
+/// Who connects, and what is remembered of them.
+pub trait Client {
     /// 32 random bits.
     fn random(&self) -> u32;
+    /// The cookie of the socket's network namespace.
+    fn netns(&self) -> u64;
+    /// Nanoseconds since boot, suspension included.
+    fn now(&self) -> u64;
+    /// The switches.
+    fn switches(&self) -> Switches;
+    /// The cookie of the host's network namespace, or 0.
+    fn host(&self) -> u64;
+    /// A Service CIDR that is in use.
+    fn cidr4(&self, index: u16) -> Cidr4;
+    /// A Service CIDR that is in use.
+    fn cidr6(&self, index: u16) -> Cidr6;
+    /// Whether this network namespace is opted out.
+    fn is_opted_out(&self, netns: u64) -> bool;
+    /// Hands what is remembered to `judge`, and replaces it by what that returns, if it returns
+    /// anything. `None` if nothing is remembered.
+    fn judge_affinity(
+        &self,
+        key: &AffinityKey,
+        judge: impl FnOnce(Affinity) -> Option<Affinity>,
+    ) -> Option<()>;
+    /// Remembers the value unless there is one. Whether it did; not either if there is no room.
+    fn remember(&self, key: &AffinityKey, value: &Affinity) -> bool;
+}
+
+/// A backend that a socket's earlier datagrams went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The backend's id.
+    pub backend: u32,
+    /// Where it stood in its range then.
+    pub hint: u32,
+}
+
+/// The choice, with what a socket has to remember of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected<B> {
+    /// The backend.
+    pub backend: B,
+    /// The frontend's slot.
+    pub slot: u32,
+    /// The Service port's id.
+    pub service: u32,
+    /// Where the backend stands in its range.
+    pub position: u32,
 }
 
 /// What is to become of a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// The destination is no frontend: leave it alone.
+pub enum Selection<B> {
+    /// The destination is no frontend, or none for this client: leave it alone.
     NotAFrontend,
     /// Rewrite the destination to this backend.
-    Backend(Backend4),
+    Backend(Selected<B>),
     /// The frontend has no eligible backend: refuse.
     NoBackend,
+    /// No Service has this address or port, though only Services may: refuse.
+    Unserved,
     /// The hash element changed hands at each of [`LOOKUPS`] attempts: leave the connect alone.
     Unsettled,
     /// A slot or index lies outside of its table: refuse.
     Corrupt,
 }
 
-/// Chooses a backend for a connect to `key`, each with the same chance.
+/// Chooses a backend for a connect to `key`: the one that the client is to stay with, or any, each
+/// with the same chance. `earlier` goes before both while it is eligible.
 #[inline(always)]
-pub fn select<T: Tables>(tables: &T, key: &FrontendKey4) -> Selection {
-    let tag = key.tag();
+pub fn select<F: Family, T: Tables<F>, C: Client>(
+    tables: &T,
+    client: &C,
+    key: &F::Key,
+    earlier: Option<Earlier>,
+) -> Selection<F::Backend> {
+    let tag = F::tag(key);
     for _ in 0..LOOKUPS {
         let Some(value) = tables.frontend(key) else {
-            return Selection::NotAFrontend;
+            return unserved::<F, T, C>(tables, client, key);
         };
         if value.tag == tag {
-            return select_in(tables, value.slot);
+            return in_slot::<F, T, C>(tables, client, key, value.slot, earlier);
         }
     }
     Selection::Unsettled
 }
 
 #[inline(always)]
-fn select_in<T: Tables>(tables: &T, slot: u32) -> Selection {
+fn in_slot<F: Family, T: Tables<F>, C: Client>(
+    tables: &T,
+    client: &C,
+    key: &F::Key,
+    slot: u32,
+    earlier: Option<Earlier>,
+) -> Selection<F::Backend> {
     let Some(range) = tables.range(slot) else {
         return Selection::Corrupt;
     };
-    if range.count == 0 {
-        return if range.first == Range::GONE.first {
-            Selection::NotAFrontend
-        } else {
-            Selection::NoBackend
-        };
+    if range.count == 0 && range.first == Range::GONE.first {
+        return unserved::<F, T, C>(tables, client, key);
     }
-    let offset = scale(tables.random(), range.count);
-    match tables.backend(range.first.wrapping_add(offset)) {
-        Some(backend) => Selection::Backend(backend),
+    if range.count == 0 && range.first == Range::PASS.first {
+        return Selection::NotAFrontend;
+    }
+    if !is_for(client, tables.flags(slot)) {
+        return Selection::NotAFrontend;
+    }
+    if range.count == 0 {
+        return Selection::NoBackend;
+    }
+    let (service, affinity) = tables.identity(slot);
+    let stayed = match earlier {
+        Some(Earlier { backend, hint }) => position_of::<F, T>(tables, range, backend, hint),
+        None => None,
+    };
+    let position = match stayed {
+        Some(position) => position,
+        None if affinity == 0 => scale(client.random(), range.count),
+        None => sticky::position::<F, T, C>(tables, client, range, service, affinity),
+    };
+    match tables.backend(range.first.wrapping_add(position)) {
+        Some(backend) => Selection::Backend(Selected { backend, slot, service, position }),
         None => Selection::Corrupt,
     }
+}
+
+/// Whether a frontend with these flags exists for this client.
+#[inline(always)]
+fn is_for<C: Client>(client: &C, flags: u32) -> bool {
+    let switches = client.switches();
+    let host_only = switches.host_scope || flags & HOST_ONLY != 0;
+    if !host_only && !switches.opt_outs {
+        return true;
+    }
+    let netns = client.netns();
+    if host_only && netns != client.host() {
+        return false;
+    }
+    !(switches.opt_outs && client.is_opted_out(netns))
+}
+
+/// What becomes of a connect to what is no frontend.
+#[inline(always)]
+fn unserved<F: Family, T: Tables<F>, C: Client>(
+    tables: &T,
+    client: &C,
+    key: &F::Key,
+) -> Selection<F::Backend> {
+    // A marker says that another proxy has the address. Its key alone counts: it is taken out of
+    // the table only when the address is nobody's, and a moment more of that does no harm.
+    if client.switches().refuse
+        && F::is_in_service_cidr(client, key)
+        && is_for(client, 0)
+        && tables.frontend(&F::marker(key)).is_none()
+    {
+        return Selection::Unserved;
+    }
+    Selection::NotAFrontend
 }
 
 /// Maps 32 random bits onto `0..count` without a division. The bias is below `count` / 2³².
 #[inline(always)]
 const fn scale(random: u32, count: u32) -> u32 {
     ((random as u64 * count as u64) >> 32) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use std::{cell::Cell, vec::Vec};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Tables with any contents whatever. Every key is found, with the values in turn.
-    struct Any {
-        values: Vec<u64>,
-        ranges: Vec<u64>,
-        backends: u32,
-        random: u32,
-        lookups: Cell<u32>,
-    }
-
-    impl Tables for Any {
-        fn frontend(&self, _key: &FrontendKey4) -> Option<FrontendValue> {
-            let turn = self.lookups.replace(self.lookups.get() + 1) as usize;
-            self.values.get(turn % self.values.len().max(1)).copied().map(FrontendValue::from_bits)
-        }
-
-        fn range(&self, slot: u32) -> Option<Range> {
-            self.ranges.get(slot as usize).copied().map(Range::from_bits)
-        }
-
-        fn backend(&self, index: u32) -> Option<Backend4> {
-            (index < self.backends).then_some(Backend4 {
-                address: [10, 0, 0, 1],
-                port: 1,
-                flags: 0,
-                id: index,
-                reserved: 0,
-            })
-        }
-
-        fn random(&self) -> u32 {
-            self.random
-        }
-    }
-
-    const KEY: FrontendKey4 = FrontendKey4::new([10, 96, 0, 10], 80, 6);
-
-    fn value() -> impl Strategy<Value = u64> {
-        prop_oneof![
-            any::<u64>(),
-            (0..6u32).prop_map(|slot| FrontendValue { slot, tag: KEY.tag() }.to_bits()),
-        ]
-    }
-
-    fn range() -> impl Strategy<Value = u64> {
-        prop_oneof![
-            any::<u64>(),
-            Just(Range::GONE.to_bits()),
-            Just(Range::EMPTY.to_bits()),
-            (0..20u32, 0..20u32).prop_map(|(first, count)| Range { first, count }.to_bits()),
-        ]
-    }
-
-    proptest! {
-        /// Whatever is in the tables, a selection ends, within the bounds of the range it read.
-        #[test]
-        fn any_tables_are_survived(
-            values in prop::collection::vec(value(), 0..6),
-            ranges in prop::collection::vec(range(), 0..6),
-            backends in 0..40u32,
-            random in any::<u32>(),
-        ) {
-            let tables = Any { values, ranges, backends, random, lookups: Cell::new(0) };
-            let selection = select(&tables, &KEY);
-            prop_assert!(tables.lookups.get() <= LOOKUPS);
-            if let Selection::Backend(backend) = selection {
-                let inside = tables.ranges.iter().copied().map(Range::from_bits).any(|range| {
-                    backend.id.wrapping_sub(range.first) < range.count
-                });
-                prop_assert!(inside && backend.id < backends);
-            }
-        }
-
-        #[test]
-        fn words_survive_the_way_through_memory(a in any::<u32>(), b in any::<u32>()) {
-            let (range, value) = (Range { first: a, count: b }, FrontendValue { slot: a, tag: b });
-            prop_assert_eq!(Range::from_bits(range.to_bits()), range);
-            prop_assert_eq!(FrontendValue::from_bits(value.to_bits()), value);
-        }
-
-        #[test]
-        fn offsets_stay_below_the_count(random in any::<u32>(), count in 1..=u32::MAX) {
-            prop_assert!(scale(random, count) < count);
-        }
-    }
-
-    #[test]
-    fn a_tag_that_never_matches_ends_after_the_last_lookup() {
-        let wrong = FrontendValue { slot: 0, tag: !KEY.tag() }.to_bits();
-        let tables = Any {
-            values: [wrong].into(),
-            ranges: Vec::new(),
-            backends: 0,
-            random: 0,
-            lookups: Cell::new(0),
-        };
-        assert_eq!(select(&tables, &KEY), Selection::Unsettled);
-        assert_eq!(tables.lookups.get(), LOOKUPS);
-    }
-
-    #[test]
-    fn keys_that_differ_in_one_field_have_different_tags() {
-        let keys = [
-            KEY,
-            FrontendKey4::new([10, 96, 0, 11], 80, 6),
-            FrontendKey4::new([10, 96, 0, 10], 81, 6),
-            FrontendKey4::new([10, 96, 0, 10], 80, 17),
-        ];
-        for (at, key) in keys.iter().enumerate() {
-            assert!(keys[at + 1..].iter().all(|other| other.tag() != key.tag()));
-        }
-    }
 }

@@ -1,67 +1,113 @@
-//! `connect()` on an AF_INET socket: rewrites a Service's address to one backend's.
+//! `connect()`: rewrites a Service's address to one backend's, and remembers the Service's.
 //!
-//! The hook runs in the context of the caller, under the socket's lock and RCU, before the kernel
-//! looks for a route (`tcp_v4_pre_connect()` in net/ipv4/tcp_ipv4.c, kernel 4.17). It must never touch
-//! a destination that is no frontend.
+//! The hooks run in the context of the caller, under the socket's lock and RCU, before the kernel
+//! looks for a route (`tcp_v4_pre_connect()` in net/ipv4/tcp_ipv4.c and its sisters, kernel 4.17).
+//! They must never touch a destination that is no frontend. An IPv4-mapped destination of an
+//! AF_INET6 socket arrives at connect6, and is treated as IPv4.
 
-use aya_ebpf::{
-    Global, helpers::generated::bpf_set_retval, macros::cgroup_sock_addr, programs::SockAddrContext,
+use aya_ebpf::{Global, macros::cgroup_sock_addr, programs::SockAddrContext};
+use lb_common::{
+    Counter, Family, FrontendKey4, FrontendKey6, Octets, Place, Selected, Selection, Tables, V4,
+    V6, select,
 };
-use lb_common::{Counter, FrontendKey4, Selection, select};
 
-use crate::{counters::count, tables::Maps};
+use crate::{
+    address::{Address, TCP, UDP},
+    client::Caller,
+    counters::count,
+    origins::{self, Noted},
+    tables::Maps,
+    verdict::{ALLOW, ECONNREFUSED, refuse},
+};
 
-/// What a sock_addr program returns to let the system call go on.
-const ALLOW: i32 = 1;
-/// What it returns to make the system call fail.
-const REFUSE: i32 = 0;
-
-const IPPROTO_TCP: u32 = 6;
-const ECONNREFUSED: i32 = 111;
-
-/// Not zero where the kernel has `bpf_set_retval` (5.18). The loader sets it; the verifier prunes
-/// the call where it is zero, and the caller of `connect()` then sees EPERM.
+/// Not zero if TCP sockets are to remember where they wanted to go. UDP sockets always do. The
+/// loader sets it.
 #[unsafe(no_mangle)]
-static SET_RETVAL: Global<u8> = Global::new(0);
+static NOTE_TCP: Global<u8> = Global::new(1);
 
 /// BPF_CGROUP_INET4_CONNECT.
 #[cgroup_sock_addr(connect4)]
 pub(crate) fn connect4(ctx: SockAddrContext) -> i32 {
-    // SAFETY: the kernel hands every run a valid bpf_sock_addr, for that run alone.
-    let addr = unsafe { &mut *ctx.sock_addr };
-    if addr.protocol != IPPROTO_TCP {
+    let protocol = ctx.protocol();
+    if protocol != TCP && protocol != UDP {
         return ALLOW;
     }
-    // Address and port are in network byte order; the port is the low half of its word.
-    let key = FrontendKey4::new(
-        addr.user_ip4.to_ne_bytes(),
-        u16::from_be(addr.user_port as u16),
-        addr.protocol as u8,
-    );
-    match select(&Maps, &key) {
-        Selection::NotAFrontend => ALLOW,
-        Selection::Backend(backend) => {
-            addr.user_ip4 = u32::from_ne_bytes(backend.address);
-            addr.user_port = u32::from(backend.port.to_be());
-            count(Counter::Translated);
-            ALLOW
-        }
-        Selection::Unsettled => {
-            count(Counter::Unsettled);
-            ALLOW
-        }
-        Selection::NoBackend => refuse(Counter::NoBackend),
-        Selection::Corrupt => refuse(Counter::Corrupt),
+    let frontend = ctx.place4();
+    let [.., last] = frontend.address.words;
+    let key = FrontendKey4::new(last.to_ne_bytes(), frontend.port, protocol as u8);
+    connect::<V4>(&ctx, &key, &frontend, place4, SockAddrContext::set_place4)
+}
+
+/// BPF_CGROUP_INET6_CONNECT.
+#[cgroup_sock_addr(connect6)]
+pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
+    let protocol = ctx.protocol();
+    if protocol != TCP && protocol != UDP {
+        return ALLOW;
+    }
+    let frontend = ctx.place6();
+    if let Some(octets) = frontend.address.as_v4() {
+        let key = FrontendKey4::new(octets, frontend.port, protocol as u8);
+        connect::<V4>(&ctx, &key, &frontend, place4, SockAddrContext::set_place6)
+    } else {
+        let key = FrontendKey6::new(frontend.address.octets(), frontend.port, protocol as u8);
+        connect::<V6>(&ctx, &key, &frontend, place6, SockAddrContext::set_place6)
     }
 }
 
-/// Fails the connect with ECONNREFUSED, or with EPERM before kernel 5.18.
+/// Where a backend is.
 #[inline(always)]
-fn refuse(why: Counter) -> i32 {
-    count(why);
-    if SET_RETVAL.load() != 0 {
-        // SAFETY: takes a number only. The kernel has the helper, or this branch is pruned.
-        unsafe { bpf_set_retval(-ECONNREFUSED) };
+pub(crate) fn place4(selected: &Selected<<V4 as Family>::Backend>) -> Place {
+    Place { address: Octets::v4(selected.backend.address), port: selected.backend.port }
+}
+
+/// Where a backend is.
+#[inline(always)]
+pub(crate) fn place6(selected: &Selected<<V6 as Family>::Backend>) -> Place {
+    Place { address: Octets::v6(selected.backend.address), port: selected.backend.port }
+}
+
+#[inline(always)]
+fn connect<F: Family>(
+    ctx: &SockAddrContext,
+    key: &F::Key,
+    frontend: &Place,
+    place: impl FnOnce(&Selected<F::Backend>) -> Place,
+    rewrite: impl FnOnce(&SockAddrContext, &Place),
+) -> i32
+where
+    Maps: Tables<F>,
+{
+    match select::<F, _, _>(&Maps, &Caller(ctx), key, None) {
+        Selection::Backend(selected) => {
+            let backend = place(&selected);
+            rewrite(ctx, &backend);
+            count(Counter::Translated);
+            let protocol = ctx.protocol();
+            if protocol == UDP || NOTE_TCP.load() != 0 {
+                let (service, backend_id) = (selected.service, F::id(&selected.backend));
+                let protocol = protocol as u8;
+                origins::note(
+                    ctx,
+                    &Noted { protocol, frontend, backend: &backend, service, backend_id },
+                );
+            }
+            ALLOW
+        }
+        Selection::NotAFrontend => pass(ctx),
+        Selection::Unsettled => {
+            count(Counter::Unsettled);
+            pass(ctx)
+        }
+        Selection::NoBackend => refuse(Counter::NoBackend, ECONNREFUSED),
+        Selection::Unserved => refuse(Counter::Unserved, ECONNREFUSED),
+        Selection::Corrupt => refuse(Counter::Corrupt, ECONNREFUSED),
     }
-    REFUSE
+}
+
+/// A socket that connects elsewhere tells the truth from here on.
+#[inline(always)]
+fn pass(ctx: &SockAddrContext) -> i32 {
+    origins::forget(ctx);
+    ALLOW
 }

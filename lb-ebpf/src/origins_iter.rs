@@ -6,7 +6,7 @@
 //! must never write to an origin.
 
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
-use lb_common::layout::Origin;
+use lb_common::layout::{ORIGIN_VERSION, Origin};
 
 const IPPROTO_UDP: u8 = 17;
 
@@ -27,7 +27,7 @@ struct Context {
     value: *const Origin,
 }
 
-/// Every origin, as it is in the map.
+/// Every origin that holds, as it is in the map.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 extern "C" fn origins(ctx: *const Context) -> i32 {
@@ -51,7 +51,7 @@ fn write(ctx: *const Context, wanted: impl FnOnce(&Origin) -> bool) -> i32 {
     // large as the map's values. Hooks may write it meanwhile: the agent compares every origin
     // with its socket.
     let Some(origin) = (unsafe { value.as_ref() }) else { return 0 };
-    if wanted(origin) {
+    if origin.version == ORIGIN_VERSION && wanted(origin) {
         // SAFETY: the buffer is the one of the read that this run is for. If it is full, the
         // kernel calls again for this socket with an empty one.
         unsafe { bpf_seq_write((*meta).seq, value.cast(), size_of::<Origin>() as u32) };

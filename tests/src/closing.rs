@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use lb_common::layout::Origin;
+use lb_common::layout::{ORIGIN_VERSION, Octets, Origin};
 use lb_userspace::{
     close::{Closer, Gone, LOOKS, Report, Request},
     netns::current_cookie,
@@ -55,11 +55,11 @@ pub fn udp(domain: Domain, peer: SocketAddr) -> Result<UdpSocket> {
 /// When the kernel does not tell its cookies.
 pub fn origin(socket: &SockRef<'_>, protocol: u8, backend: SocketAddr) -> Result<Origin> {
     let octets = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
+        IpAddr::V4(address) => Octets::v4(address.octets()),
+        IpAddr::V6(address) => Octets::v6(address.octets()),
     };
     Ok(Origin {
-        version: Origin::VERSION,
+        version: ORIGIN_VERSION,
         protocol,
         reserved: 0,
         frontend_port: 53,

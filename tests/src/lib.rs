@@ -46,6 +46,7 @@ pub mod objects;
 mod owned;
 pub mod plane;
 pub mod pod;
+pub mod port;
 mod ports;
 mod process;
 pub mod programs;

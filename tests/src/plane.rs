@@ -1,64 +1,86 @@
-//! The agent's data plane in this process: tables, publisher, and the program on a cgroup.
+//! The agent's data plane in this process: tables, publisher, and the programs on a cgroup.
 
-use std::{net::SocketAddrV4, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Result, ensure};
-use lb_common::{Counter, FrontendKey4};
+use lb_common::Counter;
 use lb_userspace::{
     agent::Core,
-    dataplane::{Attachment, KernelGrace, KernelStore, Object},
-    model::{Model, Options},
-    publish::{Frontend, FrontendChange, Publisher, Sizes},
+    dataplane::{
+        Attachment, Configuration, KernelConfig, KernelGrace, KernelStore, Object, Settings,
+    },
+    model::{FrontendChange, FrontendKey, Model, Options, Protocol},
+    netns,
+    publish::{Ids, Publisher, Sizes},
 };
+use rustix::io::Errno;
 
-/// IANA's number of TCP.
-const TCP: u8 = 6;
+use crate::port::Port;
 
-/// Tables in the kernel and their writer. Dropping it detaches the program.
+/// Tables in the kernel and their writer. Dropping it detaches the programs.
 pub struct Plane {
-    /// The maps and the program.
+    /// The maps and the programs.
     pub object: Object,
     /// The tables' only writer.
     pub publisher: Publisher<KernelStore, KernelGrace>,
+    /// The switches and opt-outs.
+    pub config: KernelConfig,
     attachment: Option<Attachment>,
 }
 
 impl Plane {
-    /// Makes empty tables of these sizes, without a program in force.
+    /// Makes empty tables of these sizes, without programs in force. All hooks are loaded.
     ///
     /// # Errors
-    /// When the kernel refuses the maps or the program.
+    /// When the kernel refuses the maps or connect4.
     pub fn new(sizes: Sizes) -> Result<Self> {
-        let object = Object::load(sizes)?;
-        let publisher = Publisher::new(object.store()?, KernelGrace::new(|| ())?, sizes);
-        Ok(Self { object, publisher, attachment: None })
+        Self::with(&Settings::new(sizes), Configuration::default())
     }
 
-    /// Puts the program in force on a cgroup, which must be the experiment's own.
+    /// The same, as these settings and this configuration ask for it. The host is the calling
+    /// thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses the maps or connect4.
+    pub fn with(settings: &Settings, configuration: Configuration) -> Result<Self> {
+        let object = Object::load(settings)?;
+        let host = netns::current_cookie()?.unwrap_or_default();
+        let config = KernelConfig::new(&object, &Configuration { host, ..configuration })?;
+        let grace = KernelGrace::new(|| ())?;
+        let publisher = Publisher::new(object.store()?, grace, settings.sizes, Ids::default());
+        Ok(Self { object, publisher, config, attachment: None })
+    }
+
+    /// Puts the programs in force on a cgroup, which must be the experiment's own.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, cgroup: &Path) -> Result<()> {
-        self.attachment = Some(Attachment::new(&mut self.object, cgroup, None)?);
+        self.attachment = Some(Attachment::new(&self.object, cgroup, None)?);
         Ok(())
     }
 
-    /// Publishes a frontend for each address, all with the same backends, which must be sorted.
+    /// Publishes a Service port, or what changed of it.
+    ///
+    /// # Errors
+    /// When a frontend does not land.
+    pub fn publish(&mut self, port: &Port) -> Result<()> {
+        self.apply(port.changes())
+    }
+
+    /// Takes a Service port's frontends away.
+    ///
+    /// # Errors
+    /// When one stays.
+    pub fn withdraw(&mut self, port: &Port) -> Result<()> {
+        self.apply(port.changes().map(|change| FrontendChange { state: None, ..change }))
+    }
+
+    /// Carries out changes.
     ///
     /// # Errors
     /// When one of them does not land.
-    pub fn publish(
-        &mut self,
-        frontends: impl IntoIterator<Item = SocketAddrV4>,
-        backends: &[SocketAddrV4],
-    ) -> Result<()> {
-        let changes = frontends.into_iter().map(|vip| FrontendChange {
-            key: FrontendKey4::new(vip.ip().octets(), vip.port(), TCP),
-            state: Some(Frontend {
-                name: format!("bench/{}:{}/TCP", vip.ip(), vip.port()).into(),
-                backends: backends.to_vec(),
-            }),
-        });
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = FrontendChange>) -> Result<()> {
         let failures = self.publisher.apply(changes)?;
         ensure!(failures.is_empty(), "not published: {}: {}", failures[0], failures[0].source);
         Ok(())
@@ -72,6 +94,11 @@ impl Plane {
         Ok(self.object.count(counter)?)
     }
 
+    /// What a refused `connect()` or `sendto()` returns on this kernel.
+    pub fn refusal(&self) -> Errno {
+        if self.object.refuses_with_errno { Errno::CONNREFUSED } else { Errno::PERM }
+    }
+
     /// Puts a model in front of the publisher: objects go in, tables come out.
     pub fn into_core(self) -> (Force, Core<KernelStore, KernelGrace>) {
         let core = Core::new(Model::new(Options::default()), self.publisher);
@@ -79,9 +106,14 @@ impl Plane {
     }
 }
 
-/// Keeps maps and program in force while a core writes to them.
+/// The key of a frontend.
+pub fn key(address: SocketAddr, protocol: Protocol) -> FrontendKey {
+    FrontendKey { address: address.ip(), port: address.port(), protocol }
+}
+
+/// Keeps maps and programs in force while a core writes to them.
 pub struct Force {
-    /// The maps and the program.
+    /// The maps and the programs.
     pub object: Object,
     _attachment: Option<Attachment>,
 }

@@ -12,12 +12,17 @@ use lab::{
     Lab, churn,
     client::{TIMEOUT, connect},
     plane::Plane,
+    port::Port,
 };
-use lb_common::{Counter, FrontendKey4};
-use lb_userspace::publish::{FrontendChange, Sizes};
+use lb_common::Counter;
+use lb_userspace::publish::Sizes;
 
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
 const PORT: u16 = 8080;
+
+fn web() -> Port {
+    Port::tcp("lab/web:http").at([VIP])
+}
 
 fn plane(lab: &Lab) -> Result<Plane> {
     let mut plane = Plane::new(Sizes::new(64, 1024))?;
@@ -33,7 +38,7 @@ fn point_14_every_backend_has_the_same_chance() {
         let servers: Vec<_> =
             (0..).zip(&pods).map(|(id, pod)| pod.serve([(PORT, id)])).collect::<Result<_>>()?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &pods.each_ref().map(|pod| pod.socket(PORT)))?;
+        plane.publish(&web().to(pods.each_ref().map(|pod| pod.socket(PORT))))?;
         let mut counts = [0u32; 3];
         for _ in 0..CONNECTS {
             counts[usize::from(connect(VIP, TIMEOUT)?.identity()?)] += 1;
@@ -58,7 +63,7 @@ fn point_25_what_is_no_frontend_is_untouched() {
         let pod = lab.pod(1)?;
         let _server = pod.serve([(PORT, 1), (VIP.port(), 2)])?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[pod.socket(PORT)])?;
+        plane.publish(&web().to([pod.socket(PORT)]))?;
         // Straight to the Pod, also on the Service's port.
         assert_eq!(connect(pod.socket(PORT), TIMEOUT)?.identity()?, 1);
         assert_eq!(connect(pod.socket(VIP.port()), TIMEOUT)?.identity()?, 2);
@@ -79,7 +84,7 @@ fn point_4_a_tcp_port_does_not_answer_udp() {
     lab::isolated(|lab| {
         let pod = lab.pod(1)?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[pod.socket(PORT)])?;
+        plane.publish(&web().to([pod.socket(PORT)]))?;
         let error = UdpSocket::bind("0.0.0.0:0")?.connect(VIP).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
         Ok(())
@@ -90,7 +95,7 @@ fn point_4_a_tcp_port_does_not_answer_udp() {
 fn point_19_without_a_backend_connect_is_refused_at_once() {
     lab::isolated(|lab| {
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[])?;
+        plane.publish(&web())?;
         let error = connect(VIP, TIMEOUT).unwrap_err();
         let expected = if plane.object.refuses_with_errno {
             ErrorKind::ConnectionRefused
@@ -109,10 +114,9 @@ fn point_23_an_established_connection_survives_the_removal_of_its_service() {
         let pod = lab.pod(1)?;
         let _server = pod.serve([(PORT, 7)])?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[pod.socket(PORT)])?;
+        plane.publish(&web().to([pod.socket(PORT)]))?;
         let connection = connect(VIP, TIMEOUT)?;
-        let key = FrontendKey4::new(VIP.ip().octets(), VIP.port(), 6);
-        assert!(plane.publisher.apply([FrontendChange { key, state: None }])?.is_empty());
+        plane.withdraw(&web())?;
         assert_eq!(connection.identity()?, 7);
         let error = connect(VIP, TIMEOUT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
@@ -126,7 +130,7 @@ fn point_24_a_pod_may_be_sent_to_itself() {
         let pod = lab.pod(1)?;
         let _server = pod.serve([(PORT, 7)])?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[pod.socket(PORT)])?;
+        plane.publish(&web().to([pod.socket(PORT)]))?;
         assert_eq!(pod.namespace().run(|| connect(VIP, TIMEOUT))?.identity()?, 7);
         Ok(())
     });
@@ -152,7 +156,7 @@ fn dropping_the_plane_leaves_connects_alone() {
         let pod = lab.pod(1)?;
         let _server = pod.serve([(PORT, 1)])?;
         let mut plane = plane(lab)?;
-        plane.publish([VIP], &[pod.socket(PORT)])?;
+        plane.publish(&web().to([pod.socket(PORT)]))?;
         assert_eq!(connect(VIP, TIMEOUT)?.identity()?, 1);
         drop(plane);
         let error = connect(VIP, TIMEOUT).unwrap_err();

@@ -16,7 +16,7 @@ use lab::{
 };
 use lb_common::layout::Origin;
 use lb_userspace::{
-    dataplane::{Object, Origins},
+    dataplane::{Object, Origins, Settings},
     publish::Sizes,
 };
 use socket2::{Domain, Socket, Type};
@@ -33,7 +33,7 @@ fn storage(object: &Object) -> Result<SkStorage<MapData, Origin>> {
 #[test]
 fn point_22_the_iterator_finds_the_origins_of_all_namespaces_sockets() {
     lab::isolated(|_| {
-        let mut object = Object::load(SIZES)?;
+        let mut object = Object::load(&Settings::new(SIZES))?;
         let mut storage = storage(&object)?;
         let (all, udp_only) = (object.origins(Origins::All)?, object.origins(Origins::Udp)?);
         assert_eq!((all.read()?, udp_only.read()?), (vec![], vec![]));
@@ -77,7 +77,7 @@ fn point_22_more_origins_than_one_read_holds_are_all_found_and_closed() {
     lab::isolated(|_| {
         // One read holds 409 of them, and a process may have 1,024 descriptors as a rule.
         const SOCKETS: usize = 900;
-        let mut object = Object::load(SIZES)?;
+        let mut object = Object::load(&Settings::new(SIZES))?;
         let mut storage = storage(&object)?;
         let pod = UdpSocket::bind((LOCAL4, 0))?.local_addr()?;
         let mut sockets = Vec::new();

@@ -2,13 +2,18 @@
 //!
 //! Must never wait for anything but a grace period that the publisher needs.
 
-use std::net::IpAddr;
+#[cfg(test)]
+mod tests;
 
-use lb_common::FrontendKey4;
+use std::{
+    collections::{HashSet, VecDeque},
+    net::SocketAddr,
+};
 
 use crate::{
-    model::{self, Backends, Model, Notice, Protocol, Target},
-    publish::{Failure, Frontend, FrontendChange, Grace, GraceError, Publisher, Store},
+    model::{Model, Notice},
+    plan::limbo::Period,
+    publish::{Failure, Family, Grace, GraceError, Publisher, Store},
     source::Event,
 };
 
@@ -16,6 +21,11 @@ use crate::{
 pub struct Core<S, G> {
     model: Model,
     publisher: Publisher<S, G>,
+    /// Everything that existed at the start is known to the model.
+    synced: bool,
+    /// Backends that no longer serve, with the grace period after which no connect can choose them
+    /// any more.
+    retired: VecDeque<(Period, Vec<(u32, SocketAddr)>)>,
 }
 
 /// What a publication could not do, or ignored.
@@ -32,11 +42,12 @@ pub struct Outcome {
 impl<S: Store, G: Grace> Core<S, G> {
     /// A core without objects.
     pub fn new(model: Model, publisher: Publisher<S, G>) -> Self {
-        Self { model, publisher }
+        Self { model, publisher, synced: false, retired: VecDeque::new() }
     }
 
     /// Takes in one event. Nothing is published before [`Self::publish`].
     pub fn apply(&mut self, event: Event) {
+        self.synced |= matches!(event, Event::Synced);
         self.model.apply(event);
     }
 
@@ -44,26 +55,47 @@ impl<S: Store, G: Grace> Core<S, G> {
     pub fn publish(&mut self) -> Result<Outcome, GraceError> {
         let changes = self.model.take_changes();
         let changed = changes.frontends.len();
-        let failures = self.publisher.apply(changes.frontends.into_iter().filter_map(published))?;
+        // Before their Service port may vanish, and its id with it.
+        let retired: Vec<_> = changes
+            .retired
+            .iter()
+            .filter_map(|retired| self.with_id(&retired.name, retired.backend))
+            .collect();
+        let failures = self.publisher.apply(changes.frontends)?;
+        if !retired.is_empty() {
+            self.retired.push_back((self.publisher.fence(), retired));
+        }
+        if self.synced {
+            self.publisher.forget_earlier_ids();
+        }
         Ok(Outcome { changed, failures, notices: changes.notices })
+    }
+
+    /// The backends that no longer serve and that no connect can choose any more, each with the id of
+    /// its Service port, and once. To be asked for when a grace period ends.
+    pub fn take_due_retired(&mut self) -> Vec<(u32, SocketAddr)> {
+        let mut due = Vec::new();
+        while let Some((_, retired)) =
+            self.retired.pop_front_if(|(period, _)| self.publisher.is_past(*period))
+        {
+            due.extend(retired);
+        }
+        due
+    }
+
+    /// Every backend that serves a followed Service port, with the port's id: what sockets that are
+    /// older than the agent may be connected to.
+    pub fn serving_ids(&self) -> HashSet<(u32, SocketAddr)> {
+        self.model.serving().filter_map(|(name, backend)| self.with_id(&name, backend)).collect()
     }
 
     /// The publisher.
     pub fn publisher(&mut self) -> &mut Publisher<S, G> {
         &mut self.publisher
     }
-}
 
-/// The change as the publisher takes it, if it concerns the tables that there are: IPv4 and TCP.
-fn published(change: model::FrontendChange) -> Option<FrontendChange> {
-    let (IpAddr::V4(address), Protocol::Tcp) = (change.key.address, change.key.protocol) else {
-        return None;
-    };
-    let state = change.state.filter(|frontend| !frontend.host_only).and_then(|frontend| {
-        let Target::Balance(backends) = frontend.target else { return None };
-        let Backends::V4(backends) = &*backends else { return None };
-        Some(Frontend { name: frontend.name, backends: backends.to_vec() })
-    });
-    let key = FrontendKey4::new(address.octets(), change.key.port, Protocol::Tcp as u8);
-    Some(FrontendChange { key, state })
+    fn with_id(&self, name: &str, backend: SocketAddr) -> Option<(u32, SocketAddr)> {
+        let id = self.publisher.service_id(name, Family::of(&backend.ip()))?;
+        Some((id, backend))
+    }
 }

@@ -1,8 +1,9 @@
 //! The agent: one owner that events reach through a channel.
 //!
 //! ```text
-//!  source ──────── events ─┐
-//!  grace thread ── ended ──┤── channel ──> owner: model, publisher, attachment
+//!  sources ─────── events ─┐
+//!  opt-outs ── namespaces ─┤
+//!  grace thread ── ended ──┤── channel ──> owner: model, publisher, attachment ──> closer
 //!  signals ─────── stop ───┘
 //! ```
 //!
@@ -14,5 +15,5 @@ mod owner;
 
 pub use self::{
     core::Core,
-    owner::{Message, Owner},
+    owner::{Message, Owner, Surroundings},
 };

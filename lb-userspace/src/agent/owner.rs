@@ -4,6 +4,8 @@
 //! itself.
 
 use std::{
+    collections::{BTreeSet, HashSet},
+    net::SocketAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::Duration,
 };
@@ -13,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Core, core::Outcome};
 use crate::{
+    plan::limbo::Period,
     publish::{Failure, Grace, Store},
     source::Event,
 };
@@ -30,22 +33,39 @@ pub enum Message {
     Event(Event),
     /// No event will come any more.
     SourceEnded,
+    /// These network namespaces are to be left alone, and no others.
+    OptOuts(BTreeSet<u64>),
     /// A grace period ended.
     GraceEnded,
     /// End the agent, for this reason.
     Stop(&'static str),
 }
 
+/// What the owner has done by others: it never waits for them.
+pub trait Surroundings {
+    /// Leaves the sockets of these network namespaces alone, and no others.
+    fn opt_out(&mut self, cookies: &BTreeSet<u64>);
+
+    /// Closes sockets that are connected to these backends, each named with the id of its Service
+    /// port. No connect can choose them any more.
+    fn close(&mut self, gone: Vec<(u32, SocketAddr)>);
+
+    /// Closes sockets that are connected to any backend but these: after the start, when sockets
+    /// may be older than the agent.
+    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>);
+}
+
 /// The owner of everything that changes.
-pub struct Owner<S, G> {
+pub struct Owner<S, G, N> {
     core: Core<S, G>,
+    surroundings: N,
     messages: Receiver<Message>,
 }
 
-impl<S: Store, G: Grace> Owner<S, G> {
+impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     /// An owner that is fed by `messages`.
-    pub fn new(core: Core<S, G>, messages: Receiver<Message>) -> Self {
-        Self { core, messages }
+    pub fn new(core: Core<S, G>, surroundings: N, messages: Receiver<Message>) -> Self {
+        Self { core, surroundings, messages }
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
@@ -55,54 +75,75 @@ impl<S: Store, G: Grace> Owner<S, G> {
     pub fn run<A>(mut self, attach: impl FnOnce(usize) -> Result<A>) -> Result<Option<A>> {
         let mut attach = Some(attach);
         let mut attached = None;
+        // After this the programs of the generation before have run for the last time.
+        let mut alone: Option<Period> = None;
         loop {
             let first = if self.core.publisher().is_settled() {
                 self.messages.recv().map_err(RecvTimeoutError::from)
             } else {
                 self.messages.recv_timeout(IDLE)
             };
-            let mut synced = false;
-            let mut events = 0usize;
-            match first {
+            let first = match first {
                 Err(RecvTimeoutError::Timeout) => {
                     log_failures(self.core.publisher().maintain(true)?);
-                    continue;
+                    None
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("nothing can reach the agent any more")
                 }
-                Ok(first) => {
-                    for message in
-                        std::iter::once(first).chain(self.messages.try_iter()).take(FOLDED)
-                    {
-                        match message {
-                            Message::Stop(reason) => {
-                                info!(reason, "stopping");
-                                return Ok(attached);
-                            }
-                            Message::SourceEnded => bail!("the source of objects has ended"),
-                            Message::GraceEnded => {}
-                            Message::Event(event) => {
-                                events += 1;
-                                synced |= matches!(event, Event::Synced);
-                                self.core.apply(event);
-                            }
-                        }
-                    }
-                }
-            }
+                Ok(first) => Some(first),
+            };
+            let Some(Taken { events, synced }) = self.take(first)? else { return Ok(attached) };
             let mut failures = 0;
             if events > 0 {
                 let outcome = self.core.publish()?;
                 failures = outcome.failures.len();
                 log(events, outcome);
             }
-            log_failures(self.core.publisher().maintain(false)?);
             if synced && let Some(attach) = attach.take() {
                 attached = Some(attach(failures)?);
+                alone = Some(self.core.publisher().fence());
+            }
+            log_failures(self.core.publisher().maintain(false)?);
+            if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
+                alone = None;
+                self.surroundings.close_all_but(self.core.serving_ids());
+            }
+            let gone = self.core.take_due_retired();
+            if !gone.is_empty() {
+                self.surroundings.close(gone);
             }
         }
     }
+
+    /// Takes the messages that wait. `None` if the agent is to stop.
+    fn take(&mut self, first: Option<Message>) -> Result<Option<Taken>> {
+        let mut taken = Taken { events: 0, synced: false };
+        let Some(first) = first else { return Ok(Some(taken)) };
+        for message in std::iter::once(first).chain(self.messages.try_iter()).take(FOLDED) {
+            match message {
+                Message::Stop(reason) => {
+                    info!(reason, "stopping");
+                    return Ok(None);
+                }
+                Message::SourceEnded => bail!("the source of objects has ended"),
+                Message::GraceEnded => {}
+                Message::OptOuts(cookies) => self.surroundings.opt_out(&cookies),
+                Message::Event(event) => {
+                    taken.events += 1;
+                    taken.synced |= matches!(event, Event::Synced);
+                    self.core.apply(event);
+                }
+            }
+        }
+        Ok(Some(taken))
+    }
+}
+
+/// What the messages brought.
+struct Taken {
+    events: usize,
+    synced: bool,
 }
 
 fn log(events: usize, outcome: Outcome) {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use lb_common::layout::Origin;
+use lb_common::layout::{ORIGIN_VERSION, Origin};
 
 use super::{TCP, UDP};
 
@@ -23,14 +23,14 @@ pub(super) struct Stale {
 impl Stale {
     /// `None` for an origin that this version does not understand, and for other protocols.
     pub(super) fn new(origin: &Origin) -> Option<Self> {
-        let known = origin.version == Origin::VERSION && [TCP, UDP].contains(&origin.protocol);
+        let known = origin.version == ORIGIN_VERSION && [TCP, UDP].contains(&origin.protocol);
         known.then(|| Self {
             socket: origin.socket,
             netns: origin.netns,
             protocol: origin.protocol,
             service: origin.service,
             backend: SocketAddr::new(
-                Ipv6Addr::from(origin.backend).to_canonical(),
+                Ipv6Addr::from(origin.backend.octets()).to_canonical(),
                 origin.backend_port,
             ),
         })
@@ -40,6 +40,8 @@ impl Stale {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::IpAddr;
+
+    use lb_common::layout::Octets;
 
     use super::*;
 
@@ -52,12 +54,12 @@ pub(super) mod tests {
         backend: &str,
     ) -> Origin {
         let octets = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
+            IpAddr::V4(address) => Octets::v4(address.octets()),
+            IpAddr::V6(address) => Octets::v6(address.octets()),
         };
         let backend: SocketAddr = backend.parse().unwrap();
         Origin {
-            version: Origin::VERSION,
+            version: ORIGIN_VERSION,
             protocol,
             reserved: 0,
             frontend_port: 53,

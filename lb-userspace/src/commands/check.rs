@@ -60,12 +60,14 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
-    use super::{programs::Loaded, *};
+    use super::*;
+    use crate::dataplane::{Loaded, hooks::HOOKS};
 
     fn report(error: Option<&str>, required: bool, supported: bool) -> Report {
         let program = |name: &'static str, error: Option<&str>| {
-            let (instructions, load) = (Some(300), Duration::from_micros(1_234));
-            Program::from(Loaded { name, instructions, load, error: error.map(Into::into) })
+            let hook = HOOKS.into_iter().find(|hook| hook.name == name).expect("a hook");
+            let (instructions, took) = (Some(300), Duration::from_micros(1_234));
+            Program::from(&Loaded { hook, instructions, took, error: error.map(Into::into) })
         };
         Report {
             kernel: "6.1.0".into(),
@@ -98,7 +100,7 @@ mod tests {
                 },
                 {
                     "name": "recvmsg6", "instructions": null, "load_us": null, "supported": false,
-                    "reason": "no; datagrams that come back over IPv6 show the backend's address"
+                    "reason": "no; recvfrom() on IPv6 sockets shows the backend's address"
                 },
             ],
             "features": [

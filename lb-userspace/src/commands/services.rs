@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     path::Path,
 };
 
@@ -44,13 +45,14 @@ fn table(frontends: &[FrontendView]) -> Table {
         let mut backends: Vec<String> =
             view.backends.iter().take(SHOWN).map(|backend| backend.address.to_string()).collect();
         match view.backends.len() {
+            0 if view.passed => backends.push("left alone".into()),
             0 => backends.push("none: refused".into()),
             count if count > SHOWN => backends.push(format!("{} more", count - SHOWN)),
             _ => {}
         }
         table.add_row([
             view.name.clone(),
-            format!("{}:{}/{}", view.address, view.port, view.protocol),
+            format!("{}/{}", SocketAddr::new(view.address, view.port), view.protocol),
             view.slot.to_string(),
             view.backends.len().to_string(),
             backends.join(", "),

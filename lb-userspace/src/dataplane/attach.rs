@@ -14,17 +14,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 
 use super::{
+    hooks::{HOOKS, INDISPENSABLE},
     object::{LoadError, MAPS, Object},
     sys,
 };
 
-/// The link's file in the pin directory.
-const LINK: &str = "connect4";
 /// Magic number of the bpf filesystem (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -41,10 +39,12 @@ pub enum AttachError {
     },
     /// The kernel refuses the attachment.
     #[error(
-        "the kernel refuses to attach connect4 to {}: name a cgroup v2 directory with --cgroup",
+        "the kernel refuses to attach {hook} to {}: name a cgroup v2 directory with --cgroup",
         path.display()
     )]
     Attach {
+        /// The hook.
+        hook: &'static str,
         /// What `--cgroup` says.
         path: PathBuf,
         /// Why.
@@ -159,22 +159,22 @@ impl PinDir {
         matches!((locked, there), (Ok(locked), Ok(there)) if locked == there)
     }
 
-    /// Whether an agent before left a program in force here.
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether an agent before left programs in force here.
     pub fn in_force(&self) -> bool {
-        self.path.join(LINK).exists()
+        self.path.join(INDISPENSABLE).exists()
     }
 
     /// Removes every pin and the directory: what was attached is detached.
     pub fn remove(self) -> Result<(), AttachError> {
-        // The links first: nothing may balance with tables that tools cannot see any more.
-        let link = self.path.join(LINK);
-        for link in [fresh(&link), link] {
-            match sys::open_pin(&link) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => sys::detach_link(other.map_err(pin_error("open", &link))?.as_fd())
-                    .map_err(pin_error("detach", &link))?,
-            }
-            remove_file(&link)?;
+        // The links first: nothing may balance with tables that tools cannot see any more. Those
+        // that show a Service's address go last, for the sockets that still ask.
+        for hook in HOOKS.iter().rev() {
+            detach(&self.path.join(hook.name))?;
         }
         for name in MAPS {
             let path = self.path.join(name);
@@ -195,54 +195,81 @@ impl Drop for PinDir {
     }
 }
 
-/// A program in force. Dropping it detaches the program, unless it is pinned.
+/// Programs in force. Dropping it detaches them, unless they are pinned.
 #[derive(Debug)]
 pub struct Attachment {
-    _link: OwnedFd,
+    _links: Vec<OwnedFd>,
     _pins: Option<PinDir>,
 }
 
 impl Attachment {
-    /// Puts the object's program in force on a cgroup v2 directory and everything below it, by a
-    /// `BPF_CGROUP_INET4_CONNECT` link (kernel 5.7).
+    /// Puts the object's programs in force on a cgroup v2 directory and everything below it, each by
+    /// a link (kernel 5.7).
     ///
-    /// With pins, what was pinned before is replaced: the link's program in one step, if it is
+    /// With pins, what was pinned before is replaced: each link's program in one step, if it is
     /// attached to the same cgroup (kernel 5.8); else the old link goes after the new one is there.
-    pub fn new(
-        object: &mut Object,
-        cgroup: &Path,
-        pins: Option<PinDir>,
-    ) -> Result<Self, AttachError> {
+    /// Links of hooks that the object does not have go.
+    pub fn new(object: &Object, cgroup: &Path, pins: Option<PinDir>) -> Result<Self, AttachError> {
         let directory = File::open(cgroup)
             .map_err(|source| AttachError::Cgroup { path: cgroup.to_owned(), source })?;
-        let program = object.program_fd()?;
-        let attach = || {
-            sys::attach(program.as_fd(), directory.as_fd(), BPF_CGROUP_INET4_CONNECT)
-                .map_err(|source| AttachError::Attach { path: cgroup.to_owned(), source })
-        };
-        let Some(pins) = pins else {
-            return Ok(Self { _link: attach()?, _pins: None });
-        };
-        let path = pins.path.join(LINK);
-        let link = match running(&path, &directory)? {
-            Some(link) => {
-                sys::update_link(link.as_fd(), program.as_fd())
-                    .map_err(pin_error("replace the program of", &path))?;
-                // An agent that was killed while it changed cgroups may have left another link.
-                remove_file(&fresh(&path))?;
-                link
-            }
-            None => {
-                let link = attach()?;
-                replace_pin(&path, link.as_fd())?;
-                link
-            }
-        };
-        for name in MAPS {
-            replace_pin(&pins.path.join(name), object.map_fd(name)?)?;
+        let programs = object.attachable()?;
+        let mut links = Vec::with_capacity(programs.len());
+        for (hook, program) in &programs {
+            let attach = || {
+                sys::attach(*program, directory.as_fd(), hook.attach_type).map_err(|source| {
+                    AttachError::Attach { hook: hook.name, path: cgroup.to_owned(), source }
+                })
+            };
+            links.push(match &pins {
+                None => attach()?,
+                Some(pins) => take_over(&pins.path.join(hook.name), &directory, *program, attach)?,
+            });
         }
-        Ok(Self { _link: link, _pins: Some(pins) })
+        if let Some(pins) = &pins {
+            for hook in HOOKS
+                .iter()
+                .filter(|hook| !programs.iter().any(|(attached, _)| attached.name == hook.name))
+            {
+                detach(&pins.path.join(hook.name))?;
+            }
+            for name in MAPS {
+                replace_pin(&pins.path.join(name), object.map_fd(name)?)?;
+            }
+        }
+        Ok(Self { _links: links, _pins: pins })
     }
+}
+
+/// Has the pinned link run this program, or replaces it by a new one.
+fn take_over(
+    path: &Path,
+    cgroup: &File,
+    program: BorrowedFd<'_>,
+    attach: impl FnOnce() -> Result<OwnedFd, AttachError>,
+) -> Result<OwnedFd, AttachError> {
+    if let Some(link) = running(path, cgroup)? {
+        sys::update_link(link.as_fd(), program)
+            .map_err(pin_error("replace the program of", path))?;
+        // An agent that was killed while it changed cgroups may have left another link.
+        remove_file(&fresh(path))?;
+        return Ok(link);
+    }
+    let link = attach()?;
+    replace_pin(path, link.as_fd())?;
+    Ok(link)
+}
+
+/// Detaches what a link's pin, or one that was to replace it, keeps attached; none is fine.
+fn detach(link: &Path) -> Result<(), AttachError> {
+    for path in [&fresh(link), link] {
+        match sys::open_pin(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => sys::detach_link(other.map_err(pin_error("open", path))?.as_fd())
+                .map_err(pin_error("detach", path))?,
+        }
+        remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// The pinned link, if there is one and it is attached to this cgroup.

@@ -5,9 +5,15 @@
 
 #[forbid(unsafe_code)]
 pub mod attach;
+#[forbid(unsafe_code)]
+pub mod carried;
+#[forbid(unsafe_code)]
+pub mod config;
 mod cookie;
 #[forbid(unsafe_code)]
 pub mod grace;
+#[forbid(unsafe_code)]
+pub mod hooks;
 #[forbid(unsafe_code)]
 pub mod inspect;
 #[forbid(unsafe_code)]
@@ -20,8 +26,9 @@ pub mod store;
 mod sys;
 
 pub use attach::{AttachError, Attachment, PinDir};
+pub use config::{Configuration, KernelConfig};
 pub(crate) use cookie::netns_cookie;
 pub use grace::KernelGrace;
 pub use iterator::{OriginIterator, Origins};
-pub use object::{LoadError, Object};
+pub use object::{LoadError, Loaded, Object, Settings};
 pub use store::KernelStore;

@@ -5,17 +5,21 @@
 use std::{
     fs, io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, Map, MapData, MapError},
-    programs::{CgroupSockAddr, ProgramError, ProgramFd},
+    programs::{Program, ProgramError},
 };
 use lb_common::Counter;
 use thiserror::Error;
 
 use super::{
+    carried,
+    hooks::{HOOKS, Hook, INDISPENSABLE, Part},
     iterator::{OriginIterator, Origins},
     store::{KernelStore, Tables},
 };
@@ -24,8 +28,21 @@ use crate::publish::{Sizes, StoreError};
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socklb-bpf"));
 
 /// The maps, by name: the order in which tools list them.
-pub const MAPS: [&str; 5] =
-    ["lb_frontends4", "lb_services", "lb_backends4", "lb_names", "lb_counters"];
+pub const MAPS: [&str; 13] = [
+    "lb_frontends4",
+    "lb_frontends6",
+    "lb_services",
+    "lb_backends4",
+    "lb_backends6",
+    "lb_names",
+    "lb_config",
+    "lb_optouts",
+    "lb_node_ports",
+    "lb_counters",
+    "lb_affinity",
+    "lb_origins",
+    "lb_udp_origins",
+];
 
 /// The BPF object could not be loaded.
 #[derive(Debug, Error)]
@@ -41,7 +58,7 @@ pub enum LoadError {
         "cannot make the maps: are root or CAP_BPF and CAP_NET_ADMIN, and enough memory there?"
     )]
     Maps(#[source] EbpfError),
-    /// The kernel refused the program.
+    /// The kernel refused the program without which nothing can be balanced.
     #[error("the kernel refuses the program {name}")]
     Program {
         /// Its name.
@@ -63,61 +80,165 @@ pub enum LoadError {
     Store(#[from] StoreError),
 }
 
-/// The loaded object: maps, and a program that nothing runs yet.
+/// What is to be loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Entries of the tables.
+    pub sizes: Sizes,
+    /// Clients that session affinity remembers at once.
+    pub affinity: u32,
+    /// Network namespaces that can be opted out at once.
+    pub opt_outs: u32,
+    /// Whether TCP sockets remember the Service that they connected to, for `getpeername()` or
+    /// for closing them. UDP sockets always do.
+    pub note_tcp: bool,
+    /// Whether sockets are shown the Service's address.
+    pub reverse: bool,
+    /// Whether TCP sockets are, too.
+    pub reverse_tcp: bool,
+    /// Whether node ports are kept free.
+    pub protect_node_ports: bool,
+    /// The pin directory whose sockets' origins and clients' affinity are carried over, if they are
+    /// there and of the same shape.
+    pub carried: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The defaults, without anything carried over.
+    pub fn new(sizes: Sizes) -> Self {
+        Self {
+            sizes,
+            affinity: 65_536,
+            opt_outs: 4_096,
+            note_tcp: true,
+            reverse: true,
+            reverse_tcp: true,
+            protect_node_ports: false,
+            carried: None,
+        }
+    }
+
+    /// Whether these settings need a hook.
+    fn need(&self, part: Part) -> bool {
+        match part {
+            Part::Forward => true,
+            Part::Reverse => self.reverse,
+            Part::Bind => self.protect_node_ports,
+        }
+    }
+}
+
+/// How the loading of one program went.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The program and its hook.
+    pub hook: Hook,
+    /// Instructions that the verifier went through (kernel 5.16).
+    pub instructions: Option<u32>,
+    /// What loading took, the verifier's time above all.
+    pub took: Duration,
+    /// Why the kernel refused it, if it did.
+    pub error: Option<String>,
+}
+
+/// The loaded object: maps, and programs that nothing runs yet.
 pub struct Object {
     ebpf: Ebpf,
     sizes: Sizes,
+    programs: Vec<Loaded>,
     /// Whether refused connects see ECONNREFUSED, for which the kernel must have
     /// `bpf_set_retval` (5.18). Otherwise they see EPERM.
     pub refuses_with_errno: bool,
 }
 
-const CONNECT4: &str = "connect4";
-
 impl Object {
-    /// Makes the maps and loads the program. Needs Linux 5.10 with BTF.
-    pub fn load(sizes: Sizes) -> Result<Self, LoadError> {
-        if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+    /// Makes the maps and loads the programs that the settings need. One that the kernel refuses is
+    /// left out, but for connect4. Needs Linux 5.10 with BTF.
+    pub fn load(settings: &Settings) -> Result<Self, LoadError> {
+        if !Path::new("/sys/kernel/btf/vmlinux").exists() {
             return Err(LoadError::NoBtf);
         }
-        match Self::try_load(sizes, true) {
+        match Self::try_load(settings, true) {
             // Whether the kernel has the helper is best asked by using it: distributions backport.
             // If the program is refused without it too, the first reason is the better one.
             Err(error @ LoadError::Program { .. }) => {
-                Self::try_load(sizes, false).map_err(|_| error)
+                Self::try_load(settings, false).map_err(|_| error)
             }
             other => other,
         }
     }
 
-    fn try_load(sizes: Sizes, refuses_with_errno: bool) -> Result<Self, LoadError> {
-        let mut ebpf = EbpfLoader::new()
+    fn try_load(settings: &Settings, refuses_with_errno: bool) -> Result<Self, LoadError> {
+        let sizes = settings.sizes;
+        let note_tcp = u8::from(settings.note_tcp);
+        let reverse_tcp = u8::from(settings.reverse_tcp);
+        let set_retval = u8::from(refuses_with_errno);
+        let mut loader = EbpfLoader::new();
+        loader
             .map_max_entries("lb_frontends4", sizes.frontends)
-            .map_max_entries("lb_services", sizes.services)
+            .map_max_entries("lb_frontends6", sizes.frontends)
+            .map_max_entries("lb_services", sizes.slots())
             .map_max_entries("lb_backends4", sizes.backends)
+            .map_max_entries("lb_backends6", sizes.backends)
             .map_max_entries("lb_names", sizes.services)
-            .override_global("SET_RETVAL", &u8::from(refuses_with_errno), true)
-            .load(OBJECT)
-            .map_err(LoadError::Maps)?;
-        program(&mut ebpf)?
-            .load()
-            .map_err(|source| LoadError::Program { name: CONNECT4, source })?;
-        Ok(Self { ebpf, sizes, refuses_with_errno })
+            .map_max_entries("lb_affinity", settings.affinity)
+            .map_max_entries("lb_optouts", settings.opt_outs)
+            .override_global("SET_RETVAL", &set_retval, true)
+            .override_global("NOTE_TCP", &note_tcp, true)
+            .override_global("REVERSE_TCP", &reverse_tcp, true);
+        if let Some(pins) = &settings.carried {
+            for (name, path) in carried::compatible(pins, settings.affinity) {
+                loader.map_pin_path(name, path);
+            }
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(LoadError::Maps)?;
+        let mut programs = Vec::new();
+        for hook in HOOKS.into_iter().filter(|hook| settings.need(hook.part)) {
+            programs.push(load_program(&mut ebpf, hook)?);
+        }
+        Ok(Self { ebpf, sizes, programs, refuses_with_errno })
     }
 
-    /// The loaded program.
-    pub fn program(&mut self) -> Result<&CgroupSockAddr, LoadError> {
-        program(&mut self.ebpf).map(|program| &*program)
+    /// Entries of the tables.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
-    /// The loaded program's descriptor.
-    pub(super) fn program_fd(&mut self) -> Result<&ProgramFd, LoadError> {
-        self.program()?.fd().map_err(|source| LoadError::Program { name: CONNECT4, source })
+    /// How the loading of each program went.
+    pub fn programs(&self) -> &[Loaded] {
+        &self.programs
+    }
+
+    /// The descriptors of the programs that were loaded, in the order in which they are to be
+    /// attached.
+    pub(super) fn attachable(&self) -> Result<Vec<(Hook, BorrowedFd<'_>)>, LoadError> {
+        let loaded = self.programs.iter().filter(|loaded| loaded.error.is_none());
+        loaded.map(|loaded| Ok((loaded.hook, self.program_fd(loaded.hook.name)?))).collect()
+    }
+
+    /// A program's descriptor.
+    pub fn program_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
+        let program = self.ebpf.program(name).ok_or(LoadError::Missing(name))?;
+        let fd = program.fd().map_err(|source| LoadError::Program { name, source })?;
+        Ok(fd.as_fd())
+    }
+
+    /// How often a program ran, and for how long in all, while the kernel kept statistics
+    /// (`kernel.bpf_stats_enabled`, kernel 5.1).
+    pub fn statistics(&self, name: &'static str) -> Result<(u64, Duration), LoadError> {
+        let program = self.ebpf.program(name).ok_or(LoadError::Missing(name))?;
+        let info = program.info().map_err(|source| LoadError::Program { name, source })?;
+        Ok((info.run_count(), info.run_time()))
     }
 
     fn map(&self, name: &'static str) -> Result<&MapData, LoadError> {
         match self.ebpf.map(name) {
-            Some(Map::Array(data) | Map::HashMap(data) | Map::SkStorage(data)) => Ok(data),
+            Some(
+                Map::Array(data)
+                | Map::HashMap(data)
+                | Map::LruHashMap(data)
+                | Map::SkStorage(data),
+            ) => Ok(data),
             _ => Err(LoadError::Missing(name)),
         }
     }
@@ -125,6 +246,11 @@ impl Object {
     /// A map's descriptor.
     pub fn map_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
         Ok(self.map(name)?.fd().as_fd())
+    }
+
+    /// A map's descriptor, duplicated.
+    pub(super) fn map_copy(&self, name: &'static str) -> Result<OwnedFd, LoadError> {
+        Ok(self.map_fd(name)?.try_clone_to_owned()?)
     }
 
     /// Loads the iterator over `lb_origins`.
@@ -135,13 +261,15 @@ impl Object {
 
     /// Write access to the tables. There must be one writer only.
     pub fn store(&self) -> Result<KernelStore, LoadError> {
-        let duplicate =
-            |name| -> Result<OwnedFd, LoadError> { Ok(self.map_fd(name)?.try_clone_to_owned()?) };
         let tables = Tables {
-            frontends: duplicate("lb_frontends4")?,
-            services: duplicate("lb_services")?,
-            backends: duplicate("lb_backends4")?,
-            names: duplicate("lb_names")?,
+            frontends4: self.map_copy("lb_frontends4")?,
+            frontends6: self.map_copy("lb_frontends6")?,
+            services: self.map_copy("lb_services")?,
+            backends4: self.map_copy("lb_backends4")?,
+            backends6: self.map_copy("lb_backends6")?,
+            names: self.map_copy("lb_names")?,
+            config: self.map_copy("lb_config")?,
+            node_ports: self.map_copy("lb_node_ports")?,
         };
         Ok(KernelStore::new(tables, self.sizes)?)
     }
@@ -165,8 +293,30 @@ impl Object {
     }
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut CgroupSockAddr, LoadError> {
-    ebpf.program_mut(CONNECT4)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(LoadError::Missing(CONNECT4))
+fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<Loaded, LoadError> {
+    let program = ebpf.program_mut(hook.name).ok_or(LoadError::Missing(hook.name))?;
+    let start = Instant::now();
+    let result = match program {
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        _ => return Err(LoadError::Missing(hook.name)),
+    };
+    let took = start.elapsed();
+    match result {
+        Ok(()) => {
+            let info = program.info().ok();
+            let instructions = info.and_then(|info| info.verified_instruction_count());
+            Ok(Loaded { hook, instructions, took, error: None })
+        }
+        Err(source) if hook.name == INDISPENSABLE => {
+            Err(LoadError::Program { name: hook.name, source })
+        }
+        Err(error) => Ok(Loaded { hook, instructions: None, took, error: Some(chain(&error)) }),
+    }
+}
+
+/// An error with its causes, on one line but for what the verifier said.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,7 +1,7 @@
 //! One generation of tables in the kernel, as publication writes them.
 //!
-//! Ranges and backends are written through mapped memory, without a system call; keys and names in
-//! batches. Nothing here decides the order of writes: [`crate::publish`] does.
+//! Slots, backends, node ports and ids are written through mapped memory, without a system call;
+//! keys and names in batches. Nothing here decides the order of writes: [`crate::publish`] does.
 
 use std::{
     io,
@@ -9,72 +9,122 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use lb_common::{Backend4, FrontendKey4, FrontendValue, Range, Service, layout::NAME_LEN};
+use aya::Pod;
+use lb_common::{
+    FrontendValue, Range, Service, V4, V6,
+    layout::{Config, NAME_LEN, NODE_PORT_WORDS, node_port_bit},
+};
 
 use super::{mapped::WritableArray, sys};
-use crate::publish::{Partial, Sizes, Store, StoreError};
+use crate::{
+    model::{FrontendKey, Protocol},
+    plan::placement::Backend,
+    publish::{Family, Partial, Sizes, Store, StoreError, Wire},
+};
 
 /// Entries that one system call takes: bounds the copies that the kernel makes at once.
 const BATCH: usize = 4096;
 
 /// The tables' file descriptors, each a duplicate that outlives the loader's.
 pub(super) struct Tables {
-    pub(super) frontends: OwnedFd,
+    pub(super) frontends4: OwnedFd,
+    pub(super) frontends6: OwnedFd,
     pub(super) services: OwnedFd,
-    pub(super) backends: OwnedFd,
+    pub(super) backends4: OwnedFd,
+    pub(super) backends6: OwnedFd,
     pub(super) names: OwnedFd,
+    pub(super) config: OwnedFd,
+    pub(super) node_ports: OwnedFd,
+}
+
+/// The tables of one family.
+struct Half<F: Wire> {
+    frontends: OwnedFd,
+    backends: WritableArray<F::Backend>,
 }
 
 /// The kernel's tables.
 pub struct KernelStore {
-    frontends: OwnedFd,
-    names: OwnedFd,
+    v4: Half<V4>,
+    v6: Half<V6>,
     services: WritableArray<Service>,
-    backends: WritableArray<Backend4>,
+    names: OwnedFd,
+    config: WritableArray<Config>,
+    node_ports: WritableArray<u64>,
 }
 
 impl KernelStore {
     /// Maps the arrays into memory.
     pub(super) fn new(tables: Tables, sizes: Sizes) -> Result<Self, StoreError> {
-        let services = WritableArray::new(tables.services.as_fd(), sizes.services)
-            .map_err(|source| StoreError { call: "mmap", table: "lb_services", source })?;
-        let backends = WritableArray::new(tables.backends.as_fd(), sizes.backends)
-            .map_err(|source| StoreError { call: "mmap", table: "lb_backends4", source })?;
-        Ok(Self { frontends: tables.frontends, names: tables.names, services, backends })
+        Ok(Self {
+            v4: Half::new(tables.frontends4, &tables.backends4, sizes)?,
+            v6: Half::new(tables.frontends6, &tables.backends6, sizes)?,
+            services: mapped("lb_services", &tables.services, sizes.slots())?,
+            names: tables.names,
+            config: mapped("lb_config", &tables.config, 1)?,
+            node_ports: mapped("lb_node_ports", &tables.node_ports, NODE_PORT_WORDS as u32)?,
+        })
     }
 }
 
 impl Store for KernelStore {
-    fn backend(&self, index: u32) -> Backend4 {
-        self.backends.read(index)
+    fn backend(&self, family: Family, index: u32) -> Backend {
+        match family {
+            Family::V4 => V4::read(&self.v4.backends.read(index)),
+            Family::V6 => V6::read(&self.v6.backends.read(index)),
+        }
     }
 
-    fn write_backends(&mut self, first: u32, backends: &[Backend4]) {
-        self.backends.write(first, backends);
+    fn write_backends(&mut self, family: Family, first: u32, backends: &[Backend]) {
+        match family {
+            Family::V4 => self.v4.write(first, backends),
+            Family::V6 => self.v6.write(first, backends),
+        }
     }
 
     fn publish(&mut self, slot: u32, range: Range) {
         self.services.word(slot, 0).store(range.to_bits(), Ordering::Release);
     }
 
-    fn identify(&mut self, slot: u32, id: u32) {
-        self.services.word(slot, 1).store(Service::identity(id), Ordering::Relaxed);
+    fn identify(&mut self, slot: u32, id: u32, affinity: u32) {
+        self.services.word(slot, 1).store(Service::identity(id, affinity), Ordering::Relaxed);
+    }
+
+    fn set_flags(&mut self, slot: u32, flags: u32) {
+        self.services.word(slot, 2).store(Service::traits(flags), Ordering::Relaxed);
+    }
+
+    fn remember_ids(&mut self, next_service: u32, next_backend: u32) {
+        let word = Config::next_ids(next_service, next_backend);
+        self.config.word(0, Config::NEXT_IDS_WORD).store(word, Ordering::Relaxed);
+    }
+
+    fn set_node_port(&mut self, protocol: Protocol, port: u16, served: bool) {
+        let (word, bit) = node_port_bit(protocol as u8, port);
+        let word = self.node_ports.word(word, 0);
+        if served {
+            word.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
     }
 
     fn insert_frontends(
         &mut self,
-        entries: &[(FrontendKey4, FrontendValue)],
+        family: Family,
+        entries: &[(FrontendKey, u32)],
     ) -> Result<(), Partial> {
-        let map = self.frontends.as_fd();
-        in_batches("BPF_MAP_UPDATE_BATCH", "lb_frontends4", entries, |entries| {
-            let (keys, values): (Vec<_>, Vec<_>) = entries.iter().copied().unzip();
-            sys::update_batch(map, &keys, &values)
-        })
+        match family {
+            Family::V4 => self.v4.insert(entries),
+            Family::V6 => self.v6.insert(entries),
+        }
     }
 
-    fn delete_frontends(&mut self, keys: &[FrontendKey4]) -> Result<(), Partial> {
-        let map = self.frontends.as_fd();
-        delete("lb_frontends4", keys, |keys| sys::delete_batch(map, keys))
+    fn delete_frontends(&mut self, family: Family, keys: &[FrontendKey]) -> Result<(), Partial> {
+        match family {
+            Family::V4 => self.v4.delete(keys),
+            Family::V6 => self.v6.delete(keys),
+        }
     }
 
     fn insert_names(&mut self, names: &[(u32, &str)]) -> Result<(), Partial> {
@@ -90,6 +140,49 @@ impl Store for KernelStore {
         let map = self.names.as_fd();
         delete("lb_names", ids, |ids| sys::delete_batch(map, ids))
     }
+}
+
+impl<F: Wire<Key: Pod, Backend: Pod>> Half<F> {
+    fn new(frontends: OwnedFd, backends: &OwnedFd, sizes: Sizes) -> Result<Self, StoreError> {
+        let backends = mapped(F::FAMILY.backends(), backends, sizes.backends)?;
+        Ok(Self { frontends, backends })
+    }
+
+    fn write(&mut self, first: u32, backends: &[Backend]) {
+        for (index, backend) in (first..).zip(backends) {
+            self.backends.write(index, &[F::backend(backend)]);
+        }
+    }
+
+    fn insert(&mut self, entries: &[(FrontendKey, u32)]) -> Result<(), Partial> {
+        let map = self.frontends.as_fd();
+        in_batches("BPF_MAP_UPDATE_BATCH", F::FAMILY.frontends(), entries, |entries| {
+            let entry = |&(ref key, slot)| {
+                let key = F::key(key);
+                (key, FrontendValue { slot, tag: F::tag(&key) })
+            };
+            let (keys, values): (Vec<_>, Vec<_>) = entries.iter().map(entry).unzip();
+            sys::update_batch(map, &keys, &values)
+        })
+    }
+
+    fn delete(&mut self, keys: &[FrontendKey]) -> Result<(), Partial> {
+        let map = self.frontends.as_fd();
+        let keys: Vec<F::Key> = keys.iter().map(F::key).collect();
+        delete(F::FAMILY.frontends(), &keys, |keys| sys::delete_batch(map, keys))
+    }
+}
+
+fn mapped<T: Pod>(
+    table: &'static str,
+    map: &OwnedFd,
+    len: u32,
+) -> Result<WritableArray<T>, StoreError> {
+    WritableArray::new(map.as_fd(), len).map_err(|source| StoreError {
+        call: "mmap",
+        table,
+        source,
+    })
 }
 
 /// Deletes keys; one that is not there counts as deleted.

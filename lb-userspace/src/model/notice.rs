@@ -135,7 +135,7 @@ impl fmt::Display for Notice {
             Self::LocalInterface { service, address } => write!(
                 f,
                 "Service {service}: ClusterIP {address} is left untranslated, because an interface \
-                 of this node has it, as with NodeLocal DNSCache; --translate-local translates it \
+                 of this node has it, as with NodeLocal DNSCache; --translate-local-addresses translates it \
                  all the same"
             ),
             Self::LocalWithoutNode { service } => write!(

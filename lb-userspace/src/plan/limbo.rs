@@ -12,6 +12,8 @@ pub struct Limbo<T> {
     waiting: VecDeque<(Period, T)>,
     started: u64,
     finished: u64,
+    /// The last period that was asked for beside what waits.
+    fence: Period,
 }
 
 /// The number of a grace period.
@@ -25,7 +27,7 @@ impl Period {
 
 impl<T> Default for Limbo<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), started: 0, finished: 0 }
+        Self { waiting: VecDeque::new(), started: 0, finished: 0, fence: Period::NONE }
     }
 }
 
@@ -38,6 +40,17 @@ impl<T> Limbo<T> {
     /// The next grace period that will start.
     pub fn next(&self) -> Period {
         Period(self.started + 1)
+    }
+
+    /// The next grace period that will start, which is due from now on though nothing may wait.
+    pub fn fence(&mut self) -> Period {
+        self.fence = self.next();
+        self.fence
+    }
+
+    /// Whether a grace period has to come, or to end.
+    pub fn is_due(&self) -> bool {
+        !self.waiting.is_empty() || !self.is_past(self.fence)
     }
 
     /// Whether a grace period has ended.
@@ -86,5 +99,19 @@ mod tests {
         limbo.start();
         assert_eq!(limbo.finish().collect::<Vec<_>>(), ["during"]);
         assert!(limbo.is_past(barrier) && limbo.is_empty());
+    }
+
+    #[test]
+    fn a_fence_is_due_until_a_period_that_started_after_it_has_ended() {
+        let mut limbo = Limbo::<()>::default();
+        assert!(!limbo.is_due());
+        limbo.start();
+        let fence = limbo.fence();
+        assert_eq!(limbo.finish().count(), 0);
+        assert!(limbo.is_due() && !limbo.is_past(fence));
+        limbo.start();
+        assert!(limbo.is_due());
+        assert_eq!(limbo.finish().count(), 0);
+        assert!(!limbo.is_due() && limbo.is_past(fence));
     }
 }

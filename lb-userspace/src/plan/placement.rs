@@ -1,53 +1,55 @@
-//! Orders the backends of a service inside its new block.
+//! Numbers the backends of a Service port, and orders them inside of a block.
 //!
-//! A backend that stays keeps its id, and its position where the new length allows: what remembers
-//! a backend by position (session affinity does, as a hint) finds it there again. Must never give
-//! one id to two backends.
+//! A block is sorted by id, so that the programs find a backend by bisection. Ids are never reused,
+//! so what is new comes last and what stays keeps its order. Must never give one id to two backends.
 
-use std::{net::SocketAddrV4, ops::Range};
+use std::{net::SocketAddr, ops::Range};
 
-use lb_common::Backend4;
+use crate::model::{Address6, Backends};
 
-/// The next block of a service that has the backends `old` and shall have `wanted`, which is
-/// sorted and without duplicates. New backends take their ids from `next_id`. `None` if the set
-/// does not change.
-pub fn place(
-    old: &[Backend4],
-    wanted: &[SocketAddrV4],
-    next_id: &mut u32,
-) -> Option<Vec<Backend4>> {
-    debug_assert!(wanted.is_sorted_by(|a, b| a < b), "sorted, without duplicates");
-    let mut kept = vec![false; wanted.len()];
-    let mut places: Vec<Option<Backend4>> = vec![None; wanted.len()];
-    let mut displaced = Vec::new();
-    for (position, backend) in old.iter().enumerate() {
-        if let Ok(index) = wanted.binary_search(&address(backend)) {
-            kept[index] = true;
-            match places.get_mut(position) {
-                Some(place) => *place = Some(*backend),
-                None => displaced.push(*backend),
-            }
-        }
-    }
-    let survivors = kept.iter().filter(|kept| **kept).count();
-    if survivors == old.len() && survivors == wanted.len() {
-        return None;
-    }
-    let fresh = wanted.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(address, _)| {
-        let id = take_id(next_id);
-        Backend4 { address: address.ip().octets(), port: address.port(), flags: 0, id, reserved: 0 }
-    });
-    let mut fill = displaced.into_iter().chain(fresh);
-    Some(places.into_iter().filter_map(|place| place.or_else(|| fill.next())).collect())
+/// A backend of a Service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Where connections go to.
+    pub address: SocketAddr,
+    /// Names it within the tables. Never 0.
+    pub id: u32,
 }
 
-/// The longest run of consecutive backends that are all `wanted`, which is sorted; the first of
-/// several. Empty if none is wanted.
-pub fn longest_run(backends: &[Backend4], wanted: &[SocketAddrV4]) -> Range<usize> {
+/// The block of a Service port that is to have the backends `wanted`. One that is among `standing`,
+/// in which an address always has the same id, keeps its id, as does one that `recall` knows; a new
+/// one takes its id from `next_id`.
+pub fn place(
+    wanted: &Backends,
+    standing: impl Iterator<Item = Backend>,
+    recall: impl Fn(SocketAddr) -> Option<u32>,
+    next_id: &mut u32,
+) -> Vec<Backend> {
+    let mut stays = vec![false; wanted.len()];
+    let mut block = Vec::with_capacity(wanted.len());
+    for backend in standing {
+        if let Some(index) = position(wanted, backend.address)
+            && !std::mem::replace(&mut stays[index], true)
+        {
+            block.push(backend);
+        }
+    }
+    for (address, _) in wanted.iter().zip(stays).filter(|(_, stays)| !stays) {
+        let id = recall(address).unwrap_or_else(|| take_id(next_id));
+        block.push(Backend { address, id });
+    }
+    // Sorted already unless several sets stand, or ids were recalled.
+    block.sort_unstable_by_key(|backend| backend.id);
+    block
+}
+
+/// The longest run of consecutive backends that are all `wanted`; the first of several. Empty if
+/// none is wanted.
+pub fn longest_run(block: impl Iterator<Item = Backend>, wanted: &Backends) -> Range<usize> {
     let mut longest = 0..0;
     let mut start = 0;
-    for (position, backend) in backends.iter().enumerate() {
-        if wanted.binary_search(&address(backend)).is_err() {
+    for (position, backend) in block.enumerate() {
+        if !wanted.contains(backend.address) {
             start = position + 1;
         } else if position + 1 - start > longest.len() {
             longest = start..position + 1;
@@ -60,76 +62,98 @@ pub fn longest_run(backends: &[Backend4], wanted: &[SocketAddrV4]) -> Range<usiz
 ///
 /// # Panics
 ///
-/// After 2³² ids: they are never reused within a generation of tables, and a restart makes another.
+/// After 2³² ids: they are never reused. An agent that starts with more than half of them taken
+/// numbers anew.
 pub fn take_id(next: &mut u32) -> u32 {
     let id = *next;
     *next = id.checked_add(1).expect("2³² ids are used up: the agent has to be restarted");
     id
 }
 
-/// The address and port of a backend.
-pub fn address(backend: &Backend4) -> SocketAddrV4 {
-    SocketAddrV4::new(backend.address.into(), backend.port)
+fn position(backends: &Backends, address: SocketAddr) -> Option<usize> {
+    match (backends, address) {
+        (Backends::V4(backends), SocketAddr::V4(address)) => backends.binary_search(&address).ok(),
+        (Backends::V6(backends), SocketAddr::V6(address)) => {
+            let address = Address6 { address: *address.ip(), port: address.port() };
+            backends.binary_search(&address).ok()
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, net::Ipv4Addr};
+    use std::{
+        collections::BTreeSet,
+        net::{Ipv4Addr, SocketAddrV4},
+    };
 
     use proptest::prelude::*;
 
     use super::*;
 
-    fn set(hosts: impl IntoIterator<Item = u8>) -> Vec<SocketAddrV4> {
+    fn set(hosts: impl IntoIterator<Item = u8>) -> Backends {
         let hosts: BTreeSet<u8> = hosts.into_iter().collect();
-        hosts.into_iter().map(|n| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, n), 80)).collect()
+        let address = |host| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 80);
+        Backends::V4(hosts.into_iter().map(address).collect())
+    }
+
+    fn first(wanted: &Backends, next_id: &mut u32) -> Vec<Backend> {
+        place(wanted, std::iter::empty(), |_| None, next_id)
     }
 
     #[test]
-    fn only_the_last_backend_moves_into_a_gap() {
+    fn what_is_new_comes_last() {
         let mut next_id = 1;
-        let old = place(&[], &set(1..=4), &mut next_id).unwrap();
-        let new = place(&old, &set([1, 3, 4]), &mut next_id).unwrap();
-        assert_eq!(new, [old[0], old[3], old[2]]);
-        assert_eq!(place(&new, &set([1, 3, 4]), &mut next_id), None);
-        assert_eq!(next_id, 5);
+        let old = first(&set([1, 3, 4]), &mut next_id);
+        let new = place(&set([1, 2, 4]), old.iter().copied(), |_| None, &mut next_id);
+        let hosts: Vec<String> = new.iter().map(|backend| backend.address.to_string()).collect();
+        assert_eq!(hosts, ["10.0.0.1:80", "10.0.0.4:80", "10.0.0.2:80"]);
+        assert_eq!(new.iter().map(|backend| backend.id).collect::<Vec<_>>(), [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_set_takes_ids_from_all_that_stand_and_from_before() {
+        let mut next_id = 100;
+        let (one, other) = (first(&set([1, 2]), &mut next_id), first(&set([7]), &mut next_id));
+        let standing = || one.iter().chain(&other).chain(&one).copied();
+        let recall = |address: SocketAddr| (address.to_string() == "10.0.0.5:80").then_some(50);
+        let new = place(&set([2, 5, 7, 9]), standing(), recall, &mut next_id);
+        assert_eq!(new.iter().map(|backend| backend.id).collect::<Vec<_>>(), [50, 101, 102, 103]);
+        assert_eq!(new[0].address.to_string(), "10.0.0.5:80");
     }
 
     #[test]
     fn the_longest_run_of_what_is_wanted() {
-        let old = place(&[], &set(1..=6), &mut 1).unwrap();
-        assert_eq!(longest_run(&old, &set([1, 3, 4, 6])), 2..4);
-        assert_eq!(longest_run(&old, &set(1..=6)), 0..6);
-        assert!(longest_run(&old, &set([9])).is_empty());
+        let old = first(&set(1..=6), &mut 1);
+        let run = |wanted| longest_run(old.iter().copied(), &wanted);
+        assert_eq!(run(set([1, 3, 4, 6])), 2..4);
+        assert_eq!(run(set(1..=6)), 0..6);
+        assert!(run(set([9])).is_empty());
     }
 
     proptest! {
         #[test]
-        fn the_set_is_what_was_wanted_and_survivors_keep_their_ids(
-            before in prop::collection::vec(0..40u8, 0..30),
-            after in prop::collection::vec(0..40u8, 0..30),
+        fn the_set_is_what_was_wanted_sorted_and_survivors_keep_their_ids(
+            sets in prop::collection::vec(prop::collection::vec(0..40u8, 0..30), 2..6),
         ) {
-            let (before, after) = (set(before), set(after));
             let mut next_id = 1;
-            let old = place(&[], &before, &mut next_id).unwrap_or_default();
-            let first_new = next_id;
-            let Some(new) = place(&old, &after, &mut next_id) else {
-                prop_assert_eq!(before, after);
-                return Ok(());
-            };
-            let mut addresses: Vec<_> = new.iter().map(address).collect();
-            addresses.sort();
-            prop_assert_eq!(addresses, after);
-            let ids: BTreeSet<u32> = new.iter().map(|backend| backend.id).collect();
-            prop_assert_eq!(ids.len(), new.len());
-            for (position, backend) in new.iter().enumerate() {
-                match old.iter().position(|old| address(old) == address(backend)) {
-                    Some(was) => {
-                        prop_assert_eq!(old[was].id, backend.id);
-                        prop_assert!(was == position || was >= new.len());
+            let mut old: Vec<Backend> = Vec::new();
+            for hosts in sets {
+                let (wanted, first_new) = (set(hosts), next_id);
+                let new = place(&wanted, old.iter().copied(), |_| None, &mut next_id);
+                prop_assert!(new.is_sorted_by(|a, b| a.id < b.id));
+                let addresses: BTreeSet<SocketAddr> =
+                    new.iter().map(|backend| backend.address).collect();
+                prop_assert_eq!(addresses, wanted.iter().collect::<BTreeSet<_>>());
+                prop_assert_eq!(new.len(), wanted.len());
+                for backend in &new {
+                    match old.iter().find(|old| old.address == backend.address) {
+                        Some(old) => prop_assert_eq!(old.id, backend.id),
+                        None => prop_assert!(backend.id >= first_new),
                     }
-                    None => prop_assert!(backend.id >= first_new),
                 }
+                old = new;
             }
         }
     }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use lb_common::FrontendKey4;
 use thiserror::Error;
 
 use super::StoreError;
+use crate::model::FrontendKey;
 
 /// How many entries each table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Entries of `lb_frontends4`, set by `--max-frontends`.
+    /// Frontends of both families together, set by `--max-frontends`: entries of each of
+    /// `lb_frontends4` and `lb_frontends6`, so that either family can have them all.
     pub frontends: u32,
-    /// Entries of `lb_services` and `lb_names`. A quarter more than the frontends: the slots of
-    /// deleted frontends stay out of use for a grace period.
+    /// Slots of each family, and entries of `lb_names`. A quarter more than the frontends: the slots
+    /// of deleted frontends stay out of use for a grace period.
     pub services: u32,
-    /// Entries of `lb_backends4`, set by `--max-backends`.
+    /// Entries of each of `lb_backends4` and `lb_backends6`, set by `--max-backends`.
     pub backends: u32,
 }
 
@@ -23,6 +24,11 @@ impl Sizes {
     /// The sizes for so many frontends and backends.
     pub fn new(frontends: u32, backends: u32) -> Self {
         Self { frontends, services: frontends.saturating_add((frontends / 4).max(16)), backends }
+    }
+
+    /// Entries of `lb_services`, in which every other slot is for IPv6.
+    pub fn slots(self) -> u32 {
+        self.services.saturating_mul(2)
     }
 }
 
@@ -55,10 +61,10 @@ pub enum Reason {
 
 /// A frontend that could not be brought to its wanted state.
 #[derive(Debug, Error)]
-#[error("{name} ({}:{})", std::net::Ipv4Addr::from(key.address), key.port)]
+#[error("{name} ({key})")]
 pub struct Failure {
     /// Which frontend.
-    pub key: FrontendKey4,
+    pub key: FrontendKey,
     /// Its name.
     pub name: Arc<str>,
     /// Why.

@@ -4,14 +4,13 @@
 
 use std::sync::Arc;
 
-use lb_common::{FrontendKey4, FrontendValue};
+use lb_common::Range;
 
-use super::Frontend;
 use super::{
-    Failure, Grace, Partial, Publisher, Store, StoreError,
-    publisher::{Entry, Retired},
+    Failure, Family, Grace, Partial, Publisher, Store, StoreError,
+    publisher::{Entry, Resting},
 };
-use crate::plan::placement;
+use crate::model::{Backends, Frontend, FrontendKey, FrontendKind, Target};
 
 impl<S: Store, G: Grace> Publisher<S, G> {
     /// Inserts the keys of new frontends, if a deletion does not forbid it for now. One that the
@@ -20,14 +19,18 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         if self.unlisted.is_empty() || !self.limbo.is_past(self.insert_after) {
             return Vec::new();
         }
-        let keys = std::mem::take(&mut self.unlisted);
+        let mut keys = std::mem::take(&mut self.unlisted);
+        keys.sort_by_key(|key| Family::of(&key.address));
         let mut entries = Vec::with_capacity(keys.len());
         let mut names = Vec::with_capacity(keys.len());
         for key in &keys {
             let entry = self.frontends.get_mut(key).expect("unlisted frontends have entries");
             entry.listed = true;
-            entries.push((*key, FrontendValue { slot: entry.slot, tag: key.tag() }));
-            names.push((entry.id, entry.name.clone()));
+            entries.push((*key, entry.slot));
+            let port = &mut self.ports[entry.port];
+            if !std::mem::replace(&mut port.named, true) {
+                names.push((port.id, port.name.clone()));
+            }
         }
         // Names first, so that tools never meet a frontend without one.
         let names: Vec<(u32, &str)> = names.iter().map(|(id, name)| (*id, &**name)).collect();
@@ -35,47 +38,68 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             tracing::warn!(error = %error.source.source, "some frontends have no name for tools");
         }
         let mut failures = Vec::new();
-        let mut rest = &entries[..];
-        while let Err(Partial { done, source }) = self.store.insert_frontends(rest) {
-            let key = rest[done].0;
-            rest = &rest[done + 1..];
-            failures.push(self.take_back(key, source));
+        for entries in
+            entries.chunk_by(|(a, _), (b, _)| Family::of(&a.address) == Family::of(&b.address))
+        {
+            let family = Family::of(&entries[0].0.address);
+            let mut rest = entries;
+            while let Err(Partial { done, source }) = self.store.insert_frontends(family, rest) {
+                let key = rest[done].0;
+                rest = &rest[done + 1..];
+                failures.push(self.take_back(key, source));
+            }
         }
         failures
     }
 
     /// Undoes a frontend whose key could not be inserted. It is tried again when idle.
-    fn take_back(&mut self, key: FrontendKey4, source: StoreError) -> Failure {
-        let entry = self.discard(key).expect("only frontends that exist are taken back");
-        // Nothing reuses the block before a grace period, so it can still be read.
-        let backends = self.backends(entry.range).iter().map(placement::address).collect();
-        let name = entry.name;
-        self.refused.insert(key, Frontend { name: name.clone(), backends });
+    fn take_back(&mut self, key: FrontendKey, source: StoreError) -> Failure {
+        let entry = self.frontends[&key];
+        let port = &self.ports[entry.port];
+        let name = port.name.clone();
+        let target = match entry.range {
+            Range::PASS => Target::Pass,
+            Range::EMPTY => Target::Balance(Arc::new(Backends::V4(Box::default()))),
+            range => Target::Balance(port.sets[port.set_of(range)].backends.clone()),
+        };
+        let Entry { kind, affinity, host_only, .. } = entry;
+        self.discard(key);
+        // What found no room is a newer state.
+        if !self.unmet.contains_key(&key) {
+            let frontend = Frontend { name: name.clone(), kind, affinity, host_only, target };
+            self.refused.insert(key, frontend);
+        }
         Failure { key, name, source: source.into() }
     }
 
     /// Forgets a frontend whose key is not in the table.
-    pub(super) fn discard(&mut self, key: FrontendKey4) -> Option<Entry> {
-        let entry = self.frontends.remove(&key)?;
-        self.limbo.retire(Retired::Slot(entry.slot));
-        self.retire_block(entry.range);
-        self.forget_names(&[entry.id]);
-        Some(entry)
+    pub(super) fn discard(&mut self, key: FrontendKey) {
+        let Some(entry) = self.frontends.remove(&key) else { return };
+        self.limbo.retire(Resting::Slot(entry.slot));
+        self.release(entry.port, entry.range);
+        self.leave_port(entry.port);
+        self.count_node_port(key, entry.kind == FrontendKind::NodePort, false);
     }
 
-    /// Gives a frontend to another Service port, without a moment in which it is nobody's.
-    pub(super) fn rename(&mut self, key: FrontendKey4, name: Arc<str>) {
-        let id = self.new_service_id();
-        let entry = self.frontends.get_mut(&key).expect("a frontend that is renamed exists");
-        let (slot, old) = (entry.slot, std::mem::replace(&mut entry.id, id));
-        entry.name = name.clone();
-        if entry.listed
-            && let Err(error) = self.store.insert_names(&[(id, &name)])
-        {
-            tracing::warn!(%name, error = %error.source.source, "a frontend has no name for tools");
+    /// Makes a port's name known to tools.
+    pub(super) fn name_port(&mut self, port: u32) {
+        let port = &mut self.ports[port];
+        if std::mem::replace(&mut port.named, true) {
+            return;
         }
-        self.store.identify(slot, id);
-        self.forget_names(&[old]);
+        if let Err(error) = self.store.insert_names(&[(port.id, &port.name)]) {
+            let (name, error) = (&port.name, &error.source.source);
+            tracing::warn!(%name, %error, "a frontend has no name for tools");
+        }
+    }
+
+    /// Counts one frontend of a port less.
+    pub(super) fn leave_port(&mut self, port: u32) {
+        if let Some(port) = self.ports.leave(port)
+            && port.named
+        {
+            self.forget_names(&[port.id]);
+        }
     }
 
     pub(super) fn forget_names(&mut self, ids: &[u32]) {

@@ -1,19 +1,24 @@
-//! The writer of the tables: from wanted frontends to stores in the right order.
+//! The writer of the tables, and what it keeps.
 //!
-//! What is published is read back from the store rather than kept twice. Keys and names are in
-//! `listing`, grace periods in `reclaim`. Nothing here may write where a reader can look.
+//! What becomes of one frontend is in `frontends`, of sets of backends in `sets`, of keys and names
+//! in `listing`, of what readers may still hold in `reclaim`. Nothing here may write to a table.
 
-use std::{collections::BTreeMap, net::SocketAddrV4, sync::Arc};
+use std::collections::BTreeMap;
 
-use lb_common::{Backend4, FrontendKey4, Range};
+use lb_common::Range;
 use rustc_hash::FxHashMap;
 
-use super::{Failure, Frontend, FrontendChange, Grace, GraceError, Reason, Sizes, Store};
-use crate::plan::{
-    blocks::Blocks,
-    limbo::{Limbo, Period},
-    placement,
-    slots::Slots,
+use super::{
+    Failure, Family, Grace, GraceError, Ids, PerFamily, Reason, Sizes, Store, ids::Next,
+    ports::Ports,
+};
+use crate::{
+    model::{Frontend, FrontendChange, FrontendKey, FrontendKind, Protocol},
+    plan::{
+        blocks::Blocks,
+        limbo::{Limbo, Period},
+        slots::Slots,
+    },
 };
 
 /// What a publisher has done so far.
@@ -26,23 +31,29 @@ pub struct Stats {
     pub waits: u64,
     /// Grace periods that ended.
     pub grace_periods: u64,
-    /// Entries of `lb_backends4` in use, without those in limbo.
+    /// Entries of `lb_backends4` and `lb_backends6` in use, without those in limbo.
     pub backends: u64,
 }
 
 /// A frontend in the tables.
+#[derive(Clone, Copy)]
 pub(super) struct Entry {
-    pub(super) slot: u32,
     pub(super) range: Range,
-    pub(super) id: u32,
-    /// Whether the key is in `lb_frontends4`.
+    pub(super) slot: u32,
+    /// Its Service port, which counts it.
+    pub(super) port: u32,
+    pub(super) affinity: u32,
+    pub(super) kind: FrontendKind,
+    pub(super) host_only: bool,
+    /// Whether the key is in the table.
     pub(super) listed: bool,
-    pub(super) name: Arc<str>,
+    /// Whether it is taken out of force, and only its key is left.
+    pub(super) gone: bool,
 }
 
 /// What waits in the limbo.
-pub(super) enum Retired {
-    Block(Range),
+pub(super) enum Resting {
+    Block(Family, Range),
     Slot(u32),
 }
 
@@ -71,40 +82,48 @@ impl From<GraceError> for Stop {
 pub struct Publisher<S, G> {
     pub(super) store: S,
     pub(super) grace: G,
-    pub(super) blocks: Blocks,
-    pub(super) slots: Slots,
-    pub(super) limbo: Limbo<Retired>,
+    pub(super) blocks: PerFamily<Blocks>,
+    pub(super) slots: PerFamily<Slots>,
+    pub(super) limbo: Limbo<Resting>,
     /// Backends in limbo: what waiting can win.
-    pub(super) limbo_backends: u32,
-    pub(super) frontends: FxHashMap<FrontendKey4, Entry>,
+    pub(super) limbo_backends: PerFamily<u32>,
+    pub(super) ports: Ports,
+    pub(super) frontends: FxHashMap<FrontendKey, Entry>,
     pub(super) max_frontends: u32,
     /// Frontends that are ready but for their key.
-    pub(super) unlisted: Vec<FrontendKey4>,
+    pub(super) unlisted: Vec<FrontendKey>,
     /// Frontends that are marked gone and whose key is still listed, or was when it was noted.
-    pub(super) gone: Vec<FrontendKey4>,
+    pub(super) gone: Vec<FrontendKey>,
     /// Keys may be inserted once this has passed.
     pub(super) insert_after: Period,
     /// Wanted states that found no room.
-    pub(super) unmet: BTreeMap<FrontendKey4, Frontend>,
+    pub(super) unmet: BTreeMap<FrontendKey, Frontend>,
     /// Room was made since those were last tried.
     pub(super) retry_due: bool,
     /// Wanted states whose key the kernel refused: tried again when there is nothing else to do.
-    pub(super) refused: BTreeMap<FrontendKey4, Frontend>,
-    next_backend_id: u32,
-    next_service_id: u32,
+    pub(super) refused: BTreeMap<FrontendKey, Frontend>,
+    /// How many frontends each served node port has.
+    pub(super) node_ports: FxHashMap<(Protocol, u16), u32>,
+    pub(super) ids: Ids,
+    /// What the store was told of the ids to come.
+    pub(super) remembered: Next,
     pub(super) stats: Stats,
 }
 
 impl<S: Store, G: Grace> Publisher<S, G> {
-    /// The writer of tables that are empty and of these sizes.
-    pub fn new(store: S, grace: G, sizes: Sizes) -> Self {
+    /// The writer of tables that are empty and of these sizes. `ids` goes on where the generation
+    /// before stands, or is the default.
+    pub fn new(mut store: S, grace: G, sizes: Sizes, ids: Ids) -> Self {
+        let remembered = ids.next;
+        store.remember_ids(remembered.service, remembered.backend);
         Self {
             store,
             grace,
-            blocks: Blocks::new(sizes.backends),
-            slots: Slots::new(sizes.services),
+            blocks: PerFamily::new(|_| Blocks::new(sizes.backends)),
+            slots: PerFamily::new(|_| Slots::new(sizes.services)),
             limbo: Limbo::default(),
-            limbo_backends: 0,
+            limbo_backends: PerFamily::default(),
+            ports: Ports::default(),
             frontends: FxHashMap::default(),
             max_frontends: sizes.frontends,
             unlisted: Vec::new(),
@@ -113,8 +132,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             unmet: BTreeMap::new(),
             retry_due: false,
             refused: BTreeMap::new(),
-            next_backend_id: 1,
-            next_service_id: 1,
+            node_ports: FxHashMap::default(),
+            ids,
+            remembered,
             stats: Stats::default(),
         }
     }
@@ -127,12 +147,27 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     /// What has been done so far.
     pub fn stats(&self) -> Stats {
-        let backends = self.blocks.capacity() - self.blocks.free() - self.limbo_backends;
-        Stats { backends: backends.into(), ..self.stats }
+        let used = |family| {
+            let blocks = &self.blocks[family];
+            u64::from(blocks.capacity() - blocks.free() - self.limbo_backends[family])
+        };
+        Stats { backends: used(Family::V4) + used(Family::V6), ..self.stats }
     }
 
-    /// Carries out changes, in their order. Each failure concerns its own frontend only; it is
-    /// tried again when room is made, without being reported again.
+    /// The id of a Service port that has a frontend.
+    pub fn service_id(&self, name: &str, family: Family) -> Option<u32> {
+        self.ports.find(family, name).map(|port| port.id)
+    }
+
+    /// Forgets the ids of the generation before, which take memory. To be called when everything
+    /// that was listed at the start is published.
+    pub fn forget_earlier_ids(&mut self) {
+        self.ids.forget_earlier();
+    }
+
+    /// Carries out changes, in their order, which is that of their keys: the mark of an address
+    /// comes before the frontends that it stands in for. Each failure concerns its own frontend
+    /// only; it is tried again when room is made, without being reported again.
     pub fn apply(
         &mut self,
         changes: impl IntoIterator<Item = FrontendChange>,
@@ -150,146 +185,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             }
         }
         failures.extend(self.list());
-        self.start_grace_if_needed()?;
+        self.start_grace_if_due()?;
         Ok(failures)
-    }
-
-    /// Brings a frontend to its wanted state, or notes that state for later and says why.
-    pub(super) fn set_or_keep(
-        &mut self,
-        key: FrontendKey4,
-        frontend: Frontend,
-        patience: Patience,
-    ) -> Result<Option<Failure>, GraceError> {
-        match self.set(key, &frontend, patience) {
-            Ok(()) => Ok(None),
-            Err(Stop::Agent(error)) => Err(error),
-            Err(Stop::Frontend(source)) => {
-                self.narrow(key, &frontend.backends);
-                let name = frontend.name.clone();
-                self.unmet.insert(key, frontend);
-                Ok(Some(Failure { key, name, source }))
-            }
-        }
-    }
-
-    fn set(
-        &mut self,
-        key: FrontendKey4,
-        frontend: &Frontend,
-        patience: Patience,
-    ) -> Result<(), Stop> {
-        let Some(entry) = self.frontends.get(&key) else {
-            return self.create(key, frontend, patience);
-        };
-        let (old, renamed) = (entry.range, entry.name != frontend.name);
-        // Another Service port's backends get ids of their own, also where addresses are the same.
-        let standing = if renamed { Vec::new() } else { self.backends(old) };
-        let mut next_id = self.next_backend_id;
-        match placement::place(&standing, &frontend.backends, &mut next_id) {
-            None if !renamed && old != Range::GONE => {}
-            placed => {
-                let range = self.write_block(&placed.unwrap_or_default(), patience)?;
-                // Not before there was room: a change that is tried again must not use ids up.
-                self.next_backend_id = next_id;
-                self.put_range(key, range);
-                self.retire_block(old);
-            }
-        }
-        if renamed {
-            self.rename(key, frontend.name.clone());
-        }
-        Ok(())
-    }
-
-    fn create(
-        &mut self,
-        key: FrontendKey4,
-        frontend: &Frontend,
-        patience: Patience,
-    ) -> Result<(), Stop> {
-        self.make_room_for_key()?;
-        // The block first: it is the more likely one to be refused.
-        let mut next_id = self.next_backend_id;
-        let placed = placement::place(&[], &frontend.backends, &mut next_id);
-        let range = self.write_block(&placed.unwrap_or_default(), patience)?;
-        let slot = match self.take_slot(patience) {
-            Ok(slot) => slot,
-            Err(stop) => {
-                if range.count > 0 {
-                    self.blocks.give(range.first, range.count);
-                }
-                return Err(stop);
-            }
-        };
-        self.next_backend_id = next_id;
-        let id = self.new_service_id();
-        self.store.identify(slot, id);
-        self.store.publish(slot, range);
-        self.stats.publishes += 1;
-        let name = frontend.name.clone();
-        self.frontends.insert(key, Entry { slot, range, id, listed: false, name });
-        self.unlisted.push(key);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: FrontendKey4) {
-        let Some(entry) = self.frontends.get(&key) else { return };
-        if entry.range == Range::GONE {
-            return;
-        }
-        if entry.listed {
-            let old = entry.range;
-            self.put_range(key, Range::GONE);
-            self.retire_block(old);
-            self.gone.push(key);
-        } else {
-            self.unlisted.retain(|unlisted| *unlisted != key);
-            self.discard(key);
-        }
-    }
-
-    fn write_block(&mut self, backends: &[Backend4], patience: Patience) -> Result<Range, Stop> {
-        if backends.is_empty() {
-            return Ok(Range::EMPTY);
-        }
-        let count = backends.len() as u32;
-        let first = self.take_block(count, patience)?;
-        self.store.write_backends(first, backends);
-        Ok(Range { first, count })
-    }
-
-    /// Takes out of force what a frontend has but should not, when there is no room for what it
-    /// should have: it keeps the longest run of its backends that are still wanted, where it
-    /// stands. A backend that is gone must not be connected to, however full the table is.
-    fn narrow(&mut self, key: FrontendKey4, wanted: &[SocketAddrV4]) {
-        let Some(entry) = self.frontends.get(&key) else { return };
-        let old = entry.range;
-        let kept = placement::longest_run(&self.backends(old), wanted);
-        let (before, count) = (kept.start as u32, kept.len() as u32);
-        if count == old.count {
-            return;
-        }
-        let first = old.first + before;
-        let after = Range { first: first + count, count: old.count - before - count };
-        self.put_range(key, if count > 0 { Range { first, count } } else { Range::EMPTY });
-        self.retire_block(Range { first: old.first, count: before });
-        self.retire_block(after);
-    }
-
-    /// Puts a range in force. What of the old one is not in the new one is to be retired after.
-    fn put_range(&mut self, key: FrontendKey4, range: Range) {
-        let entry = self.frontends.get_mut(&key).expect("a frontend that changes exists");
-        entry.range = range;
-        self.store.publish(entry.slot, range);
-        self.stats.publishes += 1;
-    }
-
-    pub(super) fn backends(&self, range: Range) -> Vec<Backend4> {
-        (0..range.count).map(|offset| self.store.backend(range.first + offset)).collect()
-    }
-
-    pub(super) fn new_service_id(&mut self) -> u32 {
-        placement::take_id(&mut self.next_service_id)
     }
 }

@@ -3,11 +3,15 @@
 //!
 //! Nothing here may give an index back before a grace period has passed since it was retired.
 
-use lb_common::{FrontendKey4, Range};
+use lb_common::Range;
 
 use super::{
-    Failure, Grace, GraceError, Publisher, Reason, Store,
-    publisher::{Patience, Retired, Stop},
+    Failure, Family, Grace, GraceError, PerFamily, Publisher, Reason, Store,
+    publisher::{Patience, Resting, Stop},
+};
+use crate::{
+    model::FrontendKey,
+    plan::{limbo::Period, slots::Slots},
 };
 
 /// Keys of gone frontends are deleted when no frontend waits to be inserted, or when there are so
@@ -31,15 +35,26 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         if self.unlisted.is_empty() && (idle || self.gone.len() >= PURGE_AT) {
             self.purge();
         }
-        self.start_grace_if_needed()?;
+        self.start_grace_if_due()?;
         Ok(failures)
+    }
+
+    /// Marks this moment: once the period returned is past, no reader is left that began before.
+    /// It starts with the next [`Self::apply`] or [`Self::maintain`], even if nothing else waits.
+    pub fn fence(&mut self) -> Period {
+        self.limbo.fence()
+    }
+
+    /// Whether a grace period has ended, as far as [`Self::maintain`] has noticed.
+    pub fn is_past(&self, period: Period) -> bool {
+        self.limbo.is_past(period)
     }
 
     /// Waits until nothing is in limbo and every key is inserted or deleted.
     pub fn settle(&mut self) -> Result<Vec<Failure>, GraceError> {
         let mut failures = self.list();
         self.purge();
-        while !self.limbo.is_empty() {
+        while self.limbo.is_due() {
             self.pass_grace()?;
             failures.extend(self.list());
         }
@@ -49,11 +64,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// Whether nothing waits for a grace period or for [`Self::maintain`].
     pub fn is_settled(&self) -> bool {
         let nothing_waits = self.gone.is_empty() && self.unlisted.is_empty();
-        nothing_waits && self.limbo.is_empty() && self.refused.is_empty() && !self.retry_due
+        nothing_waits && !self.limbo.is_due() && self.refused.is_empty() && !self.retry_due
     }
 
-    pub(super) fn start_grace_if_needed(&mut self) -> Result<(), GraceError> {
-        if !self.limbo.is_empty() && !self.limbo.under_way() {
+    pub(super) fn start_grace_if_due(&mut self) -> Result<(), GraceError> {
+        if self.limbo.is_due() && !self.limbo.under_way() {
             self.grace.start()?;
             self.limbo.start();
         }
@@ -67,29 +82,35 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(())
     }
 
-    pub(super) fn retire_block(&mut self, range: Range) {
+    pub(super) fn retire_block(&mut self, family: Family, range: Range) {
         if range.count > 0 {
-            self.limbo_backends += range.count;
-            self.limbo.retire(Retired::Block(range));
+            self.limbo_backends[family] += range.count;
+            self.limbo.retire(Resting::Block(family, range));
         }
     }
 
-    /// Takes consecutive entries of `lb_backends4`. Waits for grace periods if that can help.
-    pub(super) fn take_block(&mut self, count: u32, patience: Patience) -> Result<u32, Stop> {
+    /// Takes consecutive entries of a table of backends. Waits for grace periods if that can help.
+    pub(super) fn take_block(
+        &mut self,
+        family: Family,
+        count: u32,
+        patience: Patience,
+    ) -> Result<u32, Stop> {
         loop {
-            if let Some(first) = self.blocks.take(count) {
+            let blocks = &mut self.blocks[family];
+            if let Some(first) = blocks.take(count) {
                 return Ok(first);
             }
-            let free = self.blocks.free();
-            let hope = self.limbo_backends > 0 && free + self.limbo_backends >= count;
+            let (free, resting) = (blocks.free(), self.limbo_backends[family]);
+            let hope = resting > 0 && free + resting >= count;
             if patience == Patience::Pass || !hope {
                 return Err(Stop::Frontend(Reason::Full {
-                    table: "lb_backends4",
+                    table: family.backends(),
                     flag: "--max-backends",
                     needed: count,
-                    longest: self.blocks.longest(),
+                    longest: blocks.longest(),
                     free,
-                    capacity: self.blocks.capacity(),
+                    capacity: blocks.capacity(),
                 }));
             }
             self.wait()?;
@@ -97,26 +118,26 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// Takes an entry of `lb_services`. Waits for grace periods if that can help.
-    pub(super) fn take_slot(&mut self, patience: Patience) -> Result<u32, Stop> {
+    pub(super) fn take_slot(&mut self, family: Family, patience: Patience) -> Result<u32, Stop> {
         loop {
-            if let Some(slot) = self.slots.take() {
-                return Ok(slot);
+            if let Some(index) = self.slots[family].take() {
+                return Ok(family.slot(index));
             }
             self.purge();
             if patience == Patience::Pass || self.limbo.is_empty() {
-                return Err(full("lb_services", self.slots.capacity()));
+                return Err(full("lb_services", self.slots[family].capacity()));
             }
             self.wait()?;
         }
     }
 
-    /// Makes sure that `lb_frontends4` has room for one key more.
-    pub(super) fn make_room_for_key(&mut self) -> Result<(), Stop> {
+    /// Makes sure that there may be one frontend more.
+    pub(super) fn make_room_for_key(&mut self, family: Family) -> Result<(), Stop> {
         if self.frontends.len() >= self.max_frontends as usize {
             self.purge();
         }
         if self.frontends.len() >= self.max_frontends as usize {
-            return Err(full("lb_frontends4", self.max_frontends));
+            return Err(full(family.frontends(), self.max_frontends));
         }
         Ok(())
     }
@@ -126,33 +147,38 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// which a reader that still holds the element could see half done.
     fn purge(&mut self) {
         let mut keys = std::mem::take(&mut self.gone);
-        keys.retain(|key| self.frontends.get(key).is_some_and(|entry| entry.range == Range::GONE));
+        keys.retain(|key| self.frontends.get(key).is_some_and(|entry| entry.gone));
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
             return;
         }
-        let deleted = match self.store.delete_frontends(&keys) {
-            Ok(()) => &keys[..],
-            Err(partial) => {
-                tracing::warn!(error = %partial.source.source, "keys of deleted frontends stay");
-                self.gone.extend_from_slice(&keys[partial.done..]);
-                &keys[..partial.done]
+        let mut names = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            let keys: Vec<_> =
+                keys.iter().copied().filter(|key| Family::of(&key.address) == family).collect();
+            let deleted = match self.store.delete_frontends(family, &keys) {
+                Ok(()) => &keys[..],
+                Err(partial) => {
+                    tracing::warn!(error = %partial.source.source, "keys of deleted frontends stay");
+                    self.gone.extend_from_slice(&keys[partial.done..]);
+                    &keys[..partial.done]
+                }
+            };
+            for key in deleted {
+                let entry = self.frontends.remove(key).expect("gone frontends have entries");
+                self.limbo.retire(Resting::Slot(entry.slot));
+                let port = self.ports.leave(entry.port);
+                names.extend(port.filter(|port| port.named).map(|port| port.id));
             }
-        };
-        let mut ids = Vec::with_capacity(deleted.len());
-        for key in deleted {
-            let entry = self.frontends.remove(key).expect("gone frontends have entries");
-            self.limbo.retire(Retired::Slot(entry.slot));
-            ids.push(entry.id);
         }
         self.insert_after = self.limbo.next();
-        self.forget_names(&ids);
+        self.forget_names(&names);
     }
 
     /// Brings frontends that found no room to their wanted state, if there is room now.
     fn retry(&mut self) -> Result<(), GraceError> {
-        let keys: Vec<FrontendKey4> = self.unmet.keys().copied().collect();
+        let keys: Vec<FrontendKey> = self.unmet.keys().copied().collect();
         for key in keys {
             if let Some(frontend) = self.unmet.remove(&key) {
                 // A failure was reported when the state was first wanted.
@@ -169,8 +195,13 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.pass_grace()
     }
 
+    /// Gives back a slot that no reader can have seen.
+    pub(super) fn give_slot(&mut self, slot: u32) {
+        give_slot(&mut self.slots, slot);
+    }
+
     fn pass_grace(&mut self) -> Result<(), GraceError> {
-        self.start_grace_if_needed()?;
+        self.start_grace_if_due()?;
         self.grace.wait()?;
         self.reclaim();
         Ok(())
@@ -181,10 +212,10 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.retry_due = !self.unmet.is_empty();
         for retired in self.limbo.finish() {
             match retired {
-                Retired::Slot(slot) => self.slots.give(slot),
-                Retired::Block(range) => {
-                    self.blocks.give(range.first, range.count);
-                    self.limbo_backends -= range.count;
+                Resting::Slot(slot) => give_slot(&mut self.slots, slot),
+                Resting::Block(family, range) => {
+                    self.blocks[family].give(range.first, range.count);
+                    self.limbo_backends[family] -= range.count;
                 }
             }
         }
@@ -200,4 +231,9 @@ fn full(table: &'static str, capacity: u32) -> Stop {
         free: 0,
         capacity,
     })
+}
+
+fn give_slot(slots: &mut PerFamily<Slots>, slot: u32) {
+    let (family, index) = Family::of_slot(slot);
+    slots[family].give(index);
 }

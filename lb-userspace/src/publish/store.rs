@@ -2,8 +2,14 @@
 
 use std::io;
 
-use lb_common::{Backend4, FrontendKey4, FrontendValue, Range};
+use lb_common::Range;
 use thiserror::Error;
+
+use super::Family;
+use crate::{
+    model::{FrontendKey, Protocol},
+    plan::placement::Backend,
+};
 
 /// A system call on a table failed.
 #[derive(Debug, Error)]
@@ -30,28 +36,39 @@ pub struct Partial {
 /// Write access to one generation of tables, by their only writer.
 pub trait Store {
     /// Reads a backend that this writer has written.
-    fn backend(&self, index: u32) -> Backend4;
+    fn backend(&self, family: Family, index: u32) -> Backend;
 
-    /// Writes consecutive backends that no reader can reach.
-    fn write_backends(&mut self, first: u32, backends: &[Backend4]);
+    /// Writes consecutive backends of this family that no reader can reach.
+    fn write_backends(&mut self, family: Family, first: u32, backends: &[Backend]);
 
-    /// Stores a service's range with release ordering: readers that see it see everything written
+    /// Stores a slot's range with release ordering: readers that see it see everything written
     /// before.
     fn publish(&mut self, slot: u32, range: Range);
 
-    /// Stores the id of a service. Only tools read it.
-    fn identify(&mut self, slot: u32, id: u32);
+    /// Stores the id of a slot's Service port, and its affinity in seconds, in one go. Readers may
+    /// have the slot.
+    fn identify(&mut self, slot: u32, id: u32, affinity: u32);
 
-    /// Adds frontends whose keys are not in the table.
+    /// Stores the flags of a slot ([`lb_common::layout::HOST_ONLY`]). Readers may have it.
+    fn set_flags(&mut self, slot: u32, flags: u32);
+
+    /// Notes which ids come next, for the generation after this one, in one go.
+    fn remember_ids(&mut self, next_service: u32, next_backend: u32);
+
+    /// Notes whether a node port is served. `protocol` is TCP or UDP.
+    fn set_node_port(&mut self, protocol: Protocol, port: u16, served: bool);
+
+    /// Adds frontends with their slots. All are of this family, and none is in the table.
     fn insert_frontends(
         &mut self,
-        entries: &[(FrontendKey4, FrontendValue)],
+        family: Family,
+        entries: &[(FrontendKey, u32)],
     ) -> Result<(), Partial>;
 
-    /// Deletes frontends. A key that is not there counts as deleted.
-    fn delete_frontends(&mut self, keys: &[FrontendKey4]) -> Result<(), Partial>;
+    /// Deletes frontends, all of this family. A key that is not there counts as deleted.
+    fn delete_frontends(&mut self, family: Family, keys: &[FrontendKey]) -> Result<(), Partial>;
 
-    /// Notes the names of services by id, for tools.
+    /// Notes the names of Service ports by id, for tools and the next generation.
     fn insert_names(&mut self, names: &[(u32, &str)]) -> Result<(), Partial>;
 
     /// Forgets names.

@@ -8,7 +8,7 @@
 //!
 //! What is not explored: scenarios longer than those here, more than two readers, loads that a CPU
 //! satisfies with stores yet to come (loom has none), calls that fail, and the kernel's hash beyond
-//! one element. Where a second reader or a second section makes the interleavings too many, those
+//! two elements. Where a second reader or a second section makes the interleavings too many, those
 //! with more than [`TWO_READERS`] or [`LATE_READER`] preemptions are left out too;
 //! `LOOM_MAX_PREEMPTIONS` in the environment replaces these bounds.
 #![forbid(unsafe_code)]
@@ -25,7 +25,7 @@ use std::sync::{
 
 use scenarios::{
     delete_and_reuse, gone_and_back, purge_under_way, rename, republish, republish_to_two,
-    retire_under_way, reuse_the_element,
+    retire_under_way, reuse_the_element, share,
 };
 use tables::Defences;
 
@@ -75,6 +75,17 @@ fn without_the_grace_period_a_connect_sees_a_reused_block() {
 #[should_panic(expected = "was in none of")]
 fn without_the_release_store_a_connect_sees_an_unwritten_block() {
     explore(republish, ALL, Defences { release: false, ..Defences::default() });
+}
+
+#[test]
+fn a_block_is_kept_until_the_last_of_its_frontends_has_left() {
+    explore(share, ALL, Defences::default());
+}
+
+#[test]
+#[should_panic(expected = "was in none of")]
+fn without_the_grace_period_the_last_frontend_sees_a_reused_block() {
+    explore(share, ALL, Defences { grace: false, ..Defences::default() });
 }
 
 #[test]

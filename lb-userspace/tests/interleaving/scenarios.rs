@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use lb_common::{FrontendValue, Range, select};
-use lb_userspace::publish::{Sizes, Store as _};
+use lb_common::{Range, V4};
+use lb_userspace::publish::{Family, Sizes, Store as _, Wire as _};
 
 use crate::{
     tables::{Defences, LoomStore, LoomTables},
-    world::{OTHER, OURS, State, World, backend, check, remove, set},
+    world::{OTHER, OURS, State, World, backend, check, choose, remove, set},
 };
 
 /// A Service is published anew until its first block is reused.
@@ -47,6 +47,23 @@ pub(crate) fn retire_under_way(defences: Defences) {
     for state in &STATES[1..] {
         world.apply(set(OURS, "default/it/TCP", state));
     }
+    reader.join().unwrap();
+}
+
+/// Two frontends of one Service port go from one set to the next, one after the other, and the block
+/// of the first set is reused as soon as the publisher lets it. The reader's is the last to leave.
+pub(crate) fn share(defences: Defences) {
+    const STATES: &[State] = &[&[1], &[1], &[1], &[2], &[3]];
+    let sizes = Sizes { frontends: 2, services: 2, backends: 2 };
+    let mut world = World::sized(sizes, 1, defences);
+    for key in [OURS, OTHER] {
+        world.apply(set(key, "default/it/TCP", &[1]));
+    }
+    let reader = world.reader(0, STATES);
+    for key in [OTHER, OURS] {
+        world.apply(set(key, "default/it/TCP", &[2]));
+    }
+    world.apply(set(OURS, "default/it/TCP", &[3]));
     reader.join().unwrap();
 }
 
@@ -114,15 +131,15 @@ pub(crate) fn reuse_the_element(defences: Defences) {
     let tables = Arc::new(LoomTables::new(sizes, 1, defences));
     let mut store = LoomStore::new(tables.clone());
     for (slot, number) in [(0, 1), (1, 2)] {
-        store.write_backends(slot, &[backend(number)]);
+        store.write_backends(Family::V4, slot, &[V4::read(&backend(number))]);
         store.publish(slot, Range { first: slot, count: 1 });
     }
-    store.insert_frontends(&[(OURS, FrontendValue { slot: 0, tag: OURS.tag() })]).unwrap();
+    store.insert_frontends(Family::V4, &[(OURS, 0)]).unwrap();
     let reader = {
         let tables = tables.clone();
-        loom::thread::spawn(move || check(select(&*tables, &OURS), &[&[1], &[]]))
+        loom::thread::spawn(move || check(choose(&tables, &V4::key(&OURS)), &[&[1], &[]]))
     };
-    store.delete_frontends(&[OURS]).unwrap();
-    store.insert_frontends(&[(OTHER, FrontendValue { slot: 1, tag: OTHER.tag() })]).unwrap();
+    store.delete_frontends(Family::V4, &[OURS]).unwrap();
+    store.insert_frontends(Family::V4, &[(OTHER, 1)]).unwrap();
     reader.join().unwrap();
 }

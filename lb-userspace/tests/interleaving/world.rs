@@ -1,10 +1,16 @@
 //! What every scenario is made of: the publisher at work, readers that connect, and the rule that
 //! says which backends a connect may get.
 
-use std::{net::SocketAddrV4, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
 
-use lb_common::{Backend4, FrontendKey4, Selection, select};
-use lb_userspace::publish::{Frontend, FrontendChange, Publisher, Sizes};
+use lb_common::{Backend4, FrontendKey4, Selection, V4, select};
+use lb_userspace::{
+    model::{Backends, Frontend, FrontendChange, FrontendKey, FrontendKind, Protocol, Target},
+    publish::{Ids, Publisher, Sizes, Wire as _},
+};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread::JoinHandle,
@@ -16,9 +22,14 @@ use crate::{
 };
 
 /// The frontend that readers connect to.
-pub(crate) const OURS: FrontendKey4 = FrontendKey4::new([10, 96, 0, 1], 80, 6);
-/// Another Service's.
-pub(crate) const OTHER: FrontendKey4 = FrontendKey4::new([10, 96, 0, 2], 80, 6);
+pub(crate) const OURS: FrontendKey = key(1);
+/// Another one.
+pub(crate) const OTHER: FrontendKey = key(2);
+
+const fn key(number: u8) -> FrontendKey {
+    let address = IpAddr::V4(Ipv4Addr::new(10, 96, 0, number));
+    FrontendKey { address, port: 80, protocol: Protocol::Tcp }
+}
 
 /// What `OURS` is between two publications: the numbers of its backends, none if it is no frontend.
 pub(crate) type State = &'static [u8];
@@ -31,27 +42,34 @@ pub(crate) fn backend(number: u8) -> Backend4 {
 }
 
 /// A frontend gets these backends, as the Service of this name.
-pub(crate) fn set(key: FrontendKey4, name: &str, backends: &[u8]) -> FrontendChange {
+pub(crate) fn set(key: FrontendKey, name: &str, backends: &[u8]) -> FrontendChange {
     let backends = backends
         .iter()
         .map(|number| backend(*number))
         .map(|backend| SocketAddrV4::new(backend.address.into(), backend.port))
         .collect();
-    FrontendChange { key, state: Some(Frontend { name: name.into(), backends }) }
+    let state = Frontend {
+        name: name.into(),
+        kind: FrontendKind::ClusterIp,
+        affinity: 0,
+        host_only: false,
+        target: Target::Balance(Arc::new(Backends::V4(backends))),
+    };
+    FrontendChange { key, state: Some(state) }
 }
 
 /// A frontend goes.
-pub(crate) fn remove(key: FrontendKey4) -> FrontendChange {
+pub(crate) fn remove(key: FrontendKey) -> FrontendChange {
     FrontendChange { key, state: None }
 }
 
 /// Fails unless a connect may end so in one of these states. A backend counts as one only whole:
 /// both words of its entry written, and of the same backend.
-pub(crate) fn check(selection: Selection, allowed: &[State]) {
+pub(crate) fn check(selection: Selection<Backend4>, allowed: &[State]) {
     let fits = |state: &State| match selection {
         Selection::NotAFrontend | Selection::Unsettled => state.is_empty(),
-        Selection::Backend(found) => state.iter().any(|number| found == backend(*number)),
-        Selection::NoBackend | Selection::Corrupt => false,
+        Selection::Backend(found) => state.iter().any(|number| found.backend == backend(*number)),
+        Selection::NoBackend | Selection::Unserved | Selection::Corrupt => false,
     };
     assert!(allowed.iter().any(fits), "{selection:?} was in none of {allowed:?}");
 }
@@ -67,10 +85,14 @@ pub(crate) struct World {
 impl World {
     /// Empty tables with one hash element.
     pub(crate) fn new(services: u32, backends: u32, readers: usize, defences: Defences) -> Self {
-        let sizes = Sizes { frontends: 1, services, backends };
+        Self::sized(Sizes { frontends: 1, services, backends }, readers, defences)
+    }
+
+    /// Empty tables of these sizes.
+    pub(crate) fn sized(sizes: Sizes, readers: usize, defences: Defences) -> Self {
         let tables = Arc::new(LoomTables::new(sizes, readers, defences));
         let (store, grace) = (LoomStore::new(tables.clone()), LoomGrace::new(tables.clone()));
-        let publisher = Publisher::new(store, grace, sizes);
+        let publisher = Publisher::new(store, grace, sizes, Ids::default());
         Self { tables, publisher, ended: Arc::new(AtomicUsize::new(0)) }
     }
 
@@ -92,8 +114,8 @@ impl World {
     }
 
     /// What a connect finds when nothing else runs.
-    pub(crate) fn select(&self, key: &FrontendKey4) -> Selection {
-        select(&*self.tables, key)
+    pub(crate) fn select(&self, key: &FrontendKey) -> Selection<Backend4> {
+        choose(&self.tables, &V4::key(key))
     }
 
     /// A reader that connects to `OURS`. It must find a state that was in force between its start
@@ -116,7 +138,12 @@ impl World {
 
 fn connect(tables: &LoomTables, reader: usize, ended: &AtomicUsize, states: &[State]) {
     let first = ended.load(Ordering::Acquire) - 1;
-    let selection = tables.readers[reader].enter(|| select(tables, &OURS));
+    let selection = tables.readers[reader].enter(|| choose(tables, &V4::key(&OURS)));
     let begun = tables.published();
     check(selection, states.get(first..begun).expect("a state for each publication"));
+}
+
+/// What the BPF program decides.
+pub(crate) fn choose(tables: &LoomTables, key: &FrontendKey4) -> Selection<Backend4> {
+    select::<V4, _, _>(tables, tables, key, None)
 }

@@ -9,7 +9,7 @@ use rustix::{fs::statfs, thread::CapabilitySet};
 use serde::Serialize;
 
 use super::destroy;
-use crate::{commands::run::cgroup_root, netns::current_cookie};
+use crate::{commands::run::cgroup, netns::current_cookie};
 
 /// Magic number of the bpf filesystem (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -76,7 +76,7 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
 }
 
 fn cgroup2() -> Feature {
-    let found = cgroup_root();
+    let found = cgroup::root();
     required("cgroup v2", found.is_ok(), || {
         found.err().map_or_else(String::new, |error| format!("nothing can be attached: {error:#}"))
     })

@@ -2,12 +2,12 @@
 //!
 //! This module must never keep a program loaded.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::{
-    dataplane::{LoadError, Object},
+    dataplane::{LoadError, Loaded, Object, Origins, Settings, hooks::INDISPENSABLE},
     publish::Sizes,
 };
 
@@ -27,15 +27,6 @@ pub(super) struct Program {
     pub(super) reason: Option<String>,
 }
 
-/// What became of an attempt to load a program.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) name: &'static str,
-    pub(super) instructions: Option<u32>,
-    pub(super) load: Duration,
-    pub(super) error: Option<String>,
-}
-
 /// All of them.
 pub(super) struct AllLoaded {
     pub(super) programs: Vec<Program>,
@@ -43,44 +34,60 @@ pub(super) struct AllLoaded {
     pub(super) refuses_with_errno: Option<bool>,
 }
 
-/// Loads the programs with small tables, and lets go of all of it.
+/// Loads all programs with small tables, and lets go of all of it.
 pub(super) fn load() -> AllLoaded {
-    let begin = Instant::now();
-    let loaded = Object::load(Sizes::new(SMALL, SMALL)).and_then(|mut object| {
-        let load = begin.elapsed();
-        let info = object.program()?.info();
-        let info = info.map_err(|source| LoadError::Program { name: "connect4", source })?;
-        let instructions = info.verified_instruction_count();
-        let connect4 = Loaded { name: "connect4", instructions, load, error: None };
-        Ok((vec![connect4], object.refuses_with_errno))
-    });
-    match loaded {
-        Ok((programs, refuses_with_errno)) => AllLoaded {
-            programs: programs.into_iter().map(Program::from).collect(),
-            refuses_with_errno: Some(refuses_with_errno),
-        },
+    let settings = Settings {
+        affinity: SMALL,
+        protect_node_ports: true,
+        ..Settings::new(Sizes::new(SMALL, SMALL))
+    };
+    match Object::load(&settings) {
+        Ok(mut object) => {
+            let mut programs: Vec<Program> = object.programs().iter().map(Program::from).collect();
+            programs.push(origins(&mut object));
+            AllLoaded { programs, refuses_with_errno: Some(object.refuses_with_errno) }
+        }
         Err(error) => {
-            let error = Some(chain(&error));
-            let none = Loaded { name: "connect4", instructions: None, load: Duration::ZERO, error };
-            AllLoaded { programs: vec![none.into()], refuses_with_errno: None }
+            let reason = reason(Some(&chain(&error)), "nothing is balanced");
+            let name = INDISPENSABLE.to_owned();
+            let none =
+                Program { name, instructions: None, load_us: None, supported: false, reason };
+            AllLoaded { programs: vec![none], refuses_with_errno: None }
         }
     }
 }
 
-impl From<Loaded> for Program {
-    fn from(loaded: Loaded) -> Self {
+/// The iterator by which sockets are found whose backend is gone.
+fn origins(object: &mut Object) -> Program {
+    const CONSEQUENCE: &str =
+        "--close-stale does nothing: sockets stay connected to backends that are gone";
+    let begin = Instant::now();
+    let error = object.origins(Origins::All).err();
+    let took = begin.elapsed();
+    Program {
+        name: "origins".to_owned(),
+        instructions: None,
+        load_us: error.is_none().then_some(took.as_micros()),
+        supported: error.is_none(),
+        reason: reason(error.as_ref().map(chain).as_deref(), CONSEQUENCE),
+    }
+}
+
+/// The first line of an error, and what it means. The verifier's log follows, which is for
+/// developers.
+fn reason(error: Option<&str>, consequence: &str) -> Option<String> {
+    error.map(|error| format!("{}; {consequence}", error.lines().next().unwrap_or_default()))
+}
+
+impl From<&Loaded> for Program {
+    fn from(loaded: &Loaded) -> Self {
         let supported = loaded.error.is_none();
-        let reason = loaded.error.map(|error| {
-            // The verifier's log follows, which is for developers.
-            let error = error.lines().next().unwrap_or_default().to_owned();
-            format!("{error}; {}", consequence(loaded.name))
-        });
         Self {
-            name: loaded.name.to_owned(),
+            name: loaded.hook.name.to_owned(),
             instructions: loaded.instructions.filter(|_| supported),
-            load_us: supported.then_some(loaded.load.as_micros()),
+            load_us: supported.then_some(loaded.took.as_micros()),
             supported,
-            reason,
+            reason: reason(loaded.error.as_deref(), loaded.hook.consequence),
         }
     }
 }
@@ -88,25 +95,7 @@ impl From<Loaded> for Program {
 impl Program {
     /// Whether nothing would be balanced without it.
     pub(super) fn is_required(&self) -> bool {
-        self.name == "connect4"
-    }
-}
-
-/// What does not work without a program.
-fn consequence(name: &str) -> &'static str {
-    match name {
-        "connect4" => "connections over IPv4 are not balanced",
-        "connect6" => "connections over IPv6 are not balanced",
-        "sendmsg4" => "datagrams of unconnected sockets are not balanced over IPv4",
-        "sendmsg6" => "datagrams of unconnected sockets are not balanced over IPv6",
-        "recvmsg4" => "datagrams that come back over IPv4 show the backend's address",
-        "recvmsg6" => "datagrams that come back over IPv6 show the backend's address",
-        "getpeername4" => "getpeername() shows the backend's address over IPv4",
-        "getpeername6" => "getpeername() shows the backend's address over IPv6",
-        "post_bind4" => "--protect-nodeports does nothing over IPv4",
-        "post_bind6" => "--protect-nodeports does nothing over IPv6",
-        "origins" => "--close-stale does nothing: sockets stay connected to backends that are gone",
-        _ => "what it is for does not work",
+        self.name == INDISPENSABLE
     }
 }
 

@@ -13,11 +13,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lab::{latency::Latency, objects, plane::Plane};
-use lb_common::FrontendKey4;
+use lab::{latency::Latency, objects, plane::Plane, port::Port};
 use lb_userspace::{
     agent::Core,
-    publish::{Frontend, FrontendChange, Grace, Publisher, Sizes, Store},
+    publish::{Grace, Publisher, Sizes, Store},
     source::Event,
 };
 use serde::Serialize;
@@ -211,15 +210,14 @@ fn publish_flat_out<S: Store, G: Grace>(
     let count = arguments.changes * 5;
     for number in 0..count {
         let (service, round) = (scattered(number, arguments), 64 + number / arguments.services);
-        let mut backends: Vec<SocketAddrV4> = addresses(service, arguments.endpoints, round)
-            .map(|address| SocketAddrV4::new(address, PORT))
-            .collect();
-        backends.sort_unstable();
-        let key = FrontendKey4::new(vip(service).octets(), 80, 6);
-        let state =
-            Some(Frontend { name: format!("lab/{}:http/TCP", name(service)).into(), backends });
+        let backends = addresses(service, arguments.endpoints, round)
+            .map(|address| SocketAddrV4::new(address, PORT));
+        let port = Port::tcp(&format!("lab/{}:http", name(service)))
+            .at([SocketAddrV4::new(vip(service), 80)])
+            .to(backends);
+        let changes: Vec<_> = port.changes().collect();
         let start = Instant::now();
-        let failures = publisher.apply([FrontendChange { key, state }])?;
+        let failures = publisher.apply(changes)?;
         took += start.elapsed();
         ensure!(failures.is_empty(), "not published: {}", failures[0].source);
     }

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use lab::{Lab, client, latency::Latency, plane::Plane};
+use lab::{Lab, client, latency::Latency, plane::Plane, port::Port};
 use lb_userspace::publish::Sizes;
 
 use super::{
@@ -111,8 +111,11 @@ impl Site {
             .with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
         let plane = (frontends > 0).then(|| {
             let mut plane = Plane::new(Sizes::new(frontends + 1, frontends + 1))?;
-            plane.publish((0..frontends).map(vip), &[pod])?;
-            plane.publish([vip(frontends)], &[UNROUTED])?;
+            // Each a Service port of its own, as in a cluster.
+            for number in 0..frontends {
+                plane.publish(&port(number).to([pod]))?;
+            }
+            plane.publish(&port(frontends).to([UNROUTED]))?;
             plane.attach(&cgroup)?;
             anyhow::Ok(RefCell::new(plane))
         });
@@ -128,8 +131,7 @@ impl Site {
     /// How often the program ran, and for how long in all, while statistics were on.
     fn statistics(&self) -> Result<(u64, Duration)> {
         let Some(plane) = &self.plane else { return Ok((0, Duration::ZERO)) };
-        let info = plane.borrow_mut().object.program()?.info()?;
-        Ok((info.run_count(), info.run_time()))
+        Ok(plane.borrow().object.statistics("connect4")?)
     }
 }
 
@@ -222,4 +224,9 @@ impl Case {
 /// The address of a frontend.
 fn vip(number: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from(FIRST_VIP + number), VIP_PORT)
+}
+
+/// The Service port with this number.
+fn port(number: u32) -> Port {
+    Port::tcp(&format!("bench/{number}")).at([vip(number)])
 }

@@ -3,19 +3,24 @@
 //! Never from the agent's memory, so that it also works on the tables of an agent that is stopped,
 //! and shows what connects see. It must never write.
 
+mod view;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{Ipv4Addr, SocketAddrV4},
     os::fd::AsFd as _,
     path::PathBuf,
 };
 
 use aya::maps::{self, Map, MapData, MapError, loaded_maps};
-use lb_common::{Backend4, FrontendKey4, FrontendValue, Range, Service, layout::NAME_LEN};
-use serde::Serialize;
+use lb_common::{
+    Backend4, Backend6, FrontendKey4, FrontendKey6, FrontendValue, Range, Service,
+    layout::{Config, HOST_ONLY, NAME_LEN},
+};
 use thiserror::Error;
 
+use self::view::Key;
+pub use self::view::{BackendView, FrontendView};
 use super::mapped::MappedArray;
 
 /// The tables could not be read.
@@ -76,34 +81,6 @@ pub enum InspectError {
     },
 }
 
-/// A frontend as connects see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FrontendView {
-    /// `namespace/name:port/protocol`; empty if the agent has not named it.
-    pub name: String,
-    /// Address that clients connect to.
-    pub address: Ipv4Addr,
-    /// Port that clients connect to.
-    pub port: u16,
-    /// `TCP` or the IANA number.
-    pub protocol: String,
-    /// Index into `lb_services`.
-    pub slot: u32,
-    /// Key into `lb_names`.
-    pub id: u32,
-    /// Where connects go to.
-    pub backends: Vec<BackendView>,
-}
-
-/// A backend as connects see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BackendView {
-    /// Address and port.
-    pub address: SocketAddrV4,
-    /// Its id, unique within the tables.
-    pub id: u32,
-}
-
 /// Where the tables are found.
 #[derive(Debug, Clone, Default)]
 pub struct Location {
@@ -116,10 +93,13 @@ pub struct Location {
 
 /// Open tables.
 pub struct Inspector {
-    frontends: maps::HashMap<MapData, FrontendKey4, FrontendValue>,
+    frontends4: maps::HashMap<MapData, FrontendKey4, FrontendValue>,
+    frontends6: maps::HashMap<MapData, FrontendKey6, FrontendValue>,
     names: maps::HashMap<MapData, u32, [u8; NAME_LEN]>,
     services: MappedArray<Service>,
-    backends: MappedArray<Backend4>,
+    backends4: MappedArray<Backend4>,
+    backends6: MappedArray<Backend6>,
+    config: MappedArray<Config>,
 }
 
 /// How often a service is read again when its range changes meanwhile.
@@ -130,41 +110,75 @@ impl Inspector {
     pub fn open(location: &Location) -> Result<Self, InspectError> {
         let hash = |name| Ok(Map::HashMap(open(location, name)?));
         Ok(Self {
-            frontends: typed("lb_frontends4", hash("lb_frontends4")?)?,
+            frontends4: typed("lb_frontends4", hash("lb_frontends4")?)?,
+            frontends6: typed("lb_frontends6", hash("lb_frontends6")?)?,
             names: typed("lb_names", hash("lb_names")?)?,
             services: array(location, "lb_services")?,
-            backends: array(location, "lb_backends4")?,
+            backends4: array(location, "lb_backends4")?,
+            backends6: array(location, "lb_backends6")?,
+            config: array(location, "lb_config")?,
         })
     }
 
-    /// Every frontend that is not gone, by address and port.
+    /// Every frontend that is not gone, IPv4 first, by address and port.
     pub fn frontends(&self) -> Result<Vec<FrontendView>, InspectError> {
-        let error = |name| move |source| InspectError::Map { name, source };
-        let names: HashMap<u32, [u8; NAME_LEN]> =
-            self.names.iter().collect::<Result<_, _>>().map_err(error("lb_names"))?;
+        let names: HashMap<u32, [u8; NAME_LEN]> = self
+            .names
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(|source| InspectError::Map { name: "lb_names", source })?;
+        let backend4 = |index| {
+            let Backend4 { address, port, id, .. } = self.backends4.read(index);
+            BackendView { address: (address, port).into(), id }
+        };
+        let backend6 = |index| {
+            let Backend6 { address, port, id, .. } = self.backends6.read(index);
+            BackendView { address: (address, port).into(), id }
+        };
+        let len4 = self.backends4.len();
+        let len6 = self.backends6.len();
+        let mut views = self.family("lb_frontends4", &self.frontends4, &names, len4, backend4)?;
+        views.extend(self.family("lb_frontends6", &self.frontends6, &names, len6, backend6)?);
+        Ok(views)
+    }
+
+    /// The next ids of a Service port and of a backend: no smaller one may be given away.
+    pub fn next_ids(&self) -> (u32, u32) {
+        let Config { next_service, next_backend, .. } = self.config.read(0);
+        (next_service, next_backend)
+    }
+
+    fn family<K: Key>(
+        &self,
+        name: &'static str,
+        frontends: &maps::HashMap<MapData, K, FrontendValue>,
+        names: &HashMap<u32, [u8; NAME_LEN]>,
+        len: u32,
+        backend: impl Fn(u32) -> BackendView,
+    ) -> Result<Vec<FrontendView>, InspectError> {
         // By key: an iteration may meet one twice when another is deleted meanwhile.
         let mut views = BTreeMap::new();
-        for entry in self.frontends.iter() {
-            let (key, value) = entry.map_err(error("lb_frontends4"))?;
-            let Some((service, backends)) = self.service(value.slot)? else { continue };
+        for entry in frontends.iter() {
+            let (key, value) = entry.map_err(|source| InspectError::Map { name, source })?;
+            let Some((service, backends)) = self.service(value.slot, len, &backend)? else {
+                continue;
+            };
             // A slot is given to another frontend only after its key was deleted.
-            if self.frontends.get(&key, 0).ok() != Some(value) {
+            if frontends.get(&key, 0).ok() != Some(value) {
                 continue;
             }
+            let (address, port, number) = key.parts();
             let view = FrontendView {
-                name: names.get(&service.id).map(name_of).unwrap_or_default(),
-                address: key.address.into(),
-                port: key.port,
-                protocol: protocol(key.protocol),
+                name: names.get(&service.id).map(view::name_of).unwrap_or_default(),
+                address,
+                port,
+                protocol: view::protocol(number),
                 slot: value.slot,
                 id: service.id,
-                backends: backends
-                    .iter()
-                    .map(|backend| BackendView {
-                        address: SocketAddrV4::new(backend.address.into(), backend.port),
-                        id: backend.id,
-                    })
-                    .collect(),
+                affinity: service.affinity,
+                host_only: service.flags & HOST_ONLY != 0,
+                passed: service.range == Range::PASS,
+                backends,
             };
             views.insert(key, view);
         }
@@ -173,7 +187,12 @@ impl Inspector {
 
     /// A service and its backends, or `None` if it is gone. This process is no RCU reader, so the
     /// block may be given to another service while it is read: the range is compared afterwards.
-    fn service(&self, slot: u32) -> Result<Option<(Service, Vec<Backend4>)>, InspectError> {
+    fn service(
+        &self,
+        slot: u32,
+        len: u32,
+        backend: impl Fn(u32) -> BackendView,
+    ) -> Result<Option<(Service, Vec<BackendView>)>, InspectError> {
         if slot >= self.services.len() {
             return Err(InspectError::Foreign { name: "lb_services" });
         }
@@ -184,12 +203,11 @@ impl Inspector {
                 return Ok(None);
             }
             let end = range.first.checked_add(range.count);
-            if end.is_none_or(|end| end > self.backends.len()) {
+            if range.count > 0 && end.is_none_or(|end| end > len) {
                 return Err(InspectError::Foreign { name: "lb_services" });
             }
             let service = self.services.read(slot);
-            let backends =
-                (0..range.count).map(|offset| self.backends.read(range.first + offset)).collect();
+            let backends = (0..range.count).map(|offset| backend(range.first + offset)).collect();
             if self.services.word(slot) == word && self.services.read(slot) == service {
                 return Ok(Some((Service { range, ..service }, backends)));
             }
@@ -236,18 +254,5 @@ fn open(location: &Location, name: &'static str) -> Result<MapData, InspectError
         [] => Err(InspectError::NotLoaded { name }),
         [id] => MapData::from_id(id).map_err(error),
         _ => Err(InspectError::Ambiguous { name, ids }),
-    }
-}
-
-fn name_of(value: &[u8; NAME_LEN]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
-    String::from_utf8_lossy(&value[..end]).into_owned()
-}
-
-fn protocol(number: u8) -> String {
-    match number {
-        6 => "TCP".into(),
-        17 => "UDP".into(),
-        other => other.to_string(),
     }
 }

@@ -1,0 +1,111 @@
+//! `sendto()` and `sendmsg()` with an address on a UDP socket: rewrites a Service's address to the
+//! backend that the socket's earlier datagrams went to, while that is eligible.
+//!
+//! The hooks run under the socket's lock (`udp_sendmsg()` in net/ipv4/udp.c, kernel 4.18) for every
+//! datagram that names its destination, so whatever they do is everyone's cost. On an AF_INET6
+//! socket, datagrams to IPv4 arrive at sendmsg4, as do those of plain `send()` if it is connected to
+//! an IPv4 peer; then the address is the backend's already.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use lb_common::{
+    Client as _, Counter, Earlier, Family, FrontendKey4, FrontendKey6, Place, Selected, Selection,
+    Switches, Tables, V4, V6, select, select::position_of,
+};
+
+use crate::{
+    address::{Address, UDP},
+    client::Caller,
+    connect::{place4, place6},
+    counters::count,
+    origins, peers,
+    tables::Maps,
+    verdict::{ALLOW, ECONNREFUSED, refuse},
+};
+
+/// BPF_CGROUP_UDP4_SENDMSG.
+#[cgroup_sock_addr(sendmsg4)]
+pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    let frontend = ctx.place4();
+    let [.., last] = frontend.address.words;
+    let key = FrontendKey4::new(last.to_ne_bytes(), frontend.port, UDP as u8);
+    send::<V4>(&ctx, &key, &frontend, place4, SockAddrContext::set_place4)
+}
+
+/// BPF_CGROUP_UDP6_SENDMSG.
+#[cgroup_sock_addr(sendmsg6)]
+pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    let frontend = ctx.place6();
+    let key = FrontendKey6::new(frontend.address.octets(), frontend.port, UDP as u8);
+    send::<V6>(&ctx, &key, &frontend, place6, SockAddrContext::set_place6)
+}
+
+#[inline(always)]
+fn send<F: Family>(
+    ctx: &SockAddrContext,
+    key: &F::Key,
+    frontend: &Place,
+    place: impl FnOnce(&Selected<F::Backend>) -> Place,
+    rewrite: impl Fn(&SockAddrContext, &Place),
+) -> i32
+where
+    Maps: Tables<F>,
+{
+    if ctx.is_connected()
+        && let Some(origin) = origins::get(ctx)
+    {
+        if frontend.is(origin.backend, origin.backend_port) {
+            return ALLOW;
+        }
+        if frontend.is(origin.frontend, origin.frontend_port) {
+            rewrite(ctx, &Place { address: origin.backend, port: origin.backend_port });
+            return ALLOW;
+        }
+    }
+    let client = Caller(ctx);
+    let mut earlier = None;
+    if let Some(known) = peers::get(ctx)
+        && let Some(peer) = known.recall(frontend)
+    {
+        let backend = Place { address: peer.backend, port: peer.backend_port };
+        earlier = Some(Earlier { backend: peer.backend_id, hint: peer.hint });
+        // Ids are never shared between Service ports, nor slots between families. So if the slot
+        // was given to another frontend since, which has this backend, it is the same Service port's.
+        if is_for_everyone(client.switches())
+            && let Some(range) = Tables::<F>::range(&Maps, peer.slot)
+            && let Some(position) = position_of::<F, _>(&Maps, range, peer.backend_id, peer.hint)
+        {
+            if position != peer.hint {
+                peer.hint = position;
+            }
+            rewrite(ctx, &backend);
+            return ALLOW;
+        }
+    }
+    match select::<F, _, _>(&Maps, &client, key, earlier) {
+        Selection::Backend(selected) => {
+            let backend = place(&selected);
+            rewrite(ctx, &backend);
+            count(Counter::Translated);
+            let chosen = Earlier { backend: F::id(&selected.backend), hint: selected.position };
+            match peers::get_or_make(ctx) {
+                Some(known) => known.note(frontend, &backend, selected.slot, chosen),
+                None => count(Counter::Untold),
+            }
+            ALLOW
+        }
+        Selection::NotAFrontend => ALLOW,
+        Selection::Unsettled => {
+            count(Counter::Unsettled);
+            ALLOW
+        }
+        Selection::NoBackend => refuse(Counter::NoBackend, ECONNREFUSED),
+        Selection::Unserved => refuse(Counter::Unserved, ECONNREFUSED),
+        Selection::Corrupt => refuse(Counter::Corrupt, ECONNREFUSED),
+    }
+}
+
+/// Whether nothing depends on who sends.
+#[inline(always)]
+fn is_for_everyone(switches: Switches) -> bool {
+    !switches.opt_outs && !switches.host_scope
+}

@@ -1,0 +1,38 @@
+//! Finds the cgroup v2 hierarchy.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Where the cgroup v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where
+/// the older hierarchies are mounted too.
+pub(in crate::commands) fn root() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+    match mounts.lines().find_map(cgroup2_mount) {
+        Some(path) => Ok(path),
+        None => bail!("no cgroup v2 hierarchy is mounted: mount one, or name it with --cgroup"),
+    }
+}
+
+/// The mount point, if the line of `mountinfo` (proc_pid_mountinfo(5)) is a cgroup v2 mount of the
+/// whole hierarchy.
+fn cgroup2_mount(line: &str) -> Option<PathBuf> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ');
+    let (root, point) = (fields.nth(3)?, fields.next()?);
+    (filesystem.starts_with("cgroup2 ") && root == "/").then(|| point.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_cgroup2_mount_and_no_other() {
+        let line = "36 25 0:31 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw";
+        assert_eq!(cgroup2_mount(line), Some("/sys/fs/cgroup/unified".into()));
+        let part = "36 25 0:31 /kubepods /mnt rw - cgroup2 cgroup2 rw";
+        let old = "30 25 0:26 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu";
+        assert_eq!((cgroup2_mount(part), cgroup2_mount(old)), (None, None));
+    }
+}

@@ -1,0 +1,96 @@
+//! From flags to what the model, the programs and the tables are told.
+//!
+//! Nothing here touches the kernel.
+
+use anyhow::{Result, bail};
+use ipnet::IpNet;
+use lb_common::layout::{Cidr4, Cidr6};
+use tracing::warn;
+
+use crate::{
+    cli::{CloseStale, PeerName, Run, Scope},
+    dataplane::{Configuration, Settings},
+    model,
+    optout::Rules,
+    publish::Sizes,
+};
+
+/// Network namespaces that can be opted out at once: more than a node has Pods.
+const OPT_OUTS: u32 = 4_096;
+
+/// What the model is told.
+pub(super) fn model(options: &Run) -> model::Options {
+    model::Options {
+        node: options.node_name.clone(),
+        node_port_addresses: options.nodeport_addresses.clone(),
+        node_port_localhost: options.nodeport_localhost,
+        translate_local: options.translate_local_addresses,
+        protected: options.api_server_address.clone(),
+        track: match options.close_stale {
+            CloseStale::None => model::Tracked::None,
+            CloseStale::Udp => model::Tracked::Udp,
+            CloseStale::All => model::Tracked::UdpAndTcp,
+        },
+    }
+}
+
+/// What is to be loaded.
+pub(super) fn object(options: &Run) -> Settings {
+    Settings {
+        sizes: Sizes::new(options.max_frontends, options.max_backends),
+        affinity: options.max_affinity,
+        opt_outs: OPT_OUTS,
+        note_tcp: options.peername == PeerName::All || options.close_stale == CloseStale::All,
+        reverse: options.peername != PeerName::None,
+        reverse_tcp: options.peername == PeerName::All,
+        protect_node_ports: options.protect_nodeports,
+        carried: None,
+    }
+}
+
+/// Who opts out.
+pub(super) fn rules(options: &Run) -> Rules {
+    Rules {
+        node: options.node_name.clone(),
+        pods: options.opt_out.clone(),
+        namespaces: options.opt_out_namespaces.clone(),
+    }
+}
+
+/// What `lb_config` says. `host` is the cookie of the host's network namespace, if the kernel tells
+/// it.
+pub(super) fn configuration(options: &Run, host: Option<u64>) -> Result<Configuration> {
+    const NEEDS: &str = "needs SO_NETNS_COOKIE (Linux 5.14)";
+    if host.is_none() {
+        if options.scope == Scope::Host {
+            bail!("--scope host {NEEDS}: run it with --scope all, or on a newer kernel");
+        }
+        let without = [
+            ("--nodeport-localhost", options.nodeport_localhost),
+            ("--protect-nodeports", options.protect_nodeports),
+        ];
+        for (flag, _) in without.into_iter().filter(|(_, given)| *given) {
+            warn!("{flag} {NEEDS}, which this kernel lacks: it has no effect");
+        }
+    }
+    let cidrs4 = options.service_cidr.iter().filter_map(|cidr| match cidr {
+        IpNet::V4(cidr) => {
+            Some(Cidr4 { address: cidr.network().octets(), mask: cidr.netmask().octets() })
+        }
+        IpNet::V6(_) => None,
+    });
+    let cidrs6 = options.service_cidr.iter().filter_map(|cidr| match cidr {
+        IpNet::V6(cidr) => {
+            Some(Cidr6 { address: cidr.network().octets(), mask: cidr.netmask().octets() })
+        }
+        IpNet::V4(_) => None,
+    });
+    Ok(Configuration {
+        host: host.unwrap_or_default(),
+        host_scope: options.scope == Scope::Host,
+        protect_node_ports: options.protect_nodeports,
+        refuse: options.refuse_unserved,
+        cidrs4: cidrs4.collect(),
+        cidrs6: cidrs6.collect(),
+    })
+}
