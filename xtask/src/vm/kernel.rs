@@ -50,8 +50,8 @@ impl Series {
             self.download(&kept, scratch).with_context(|| {
                 format!(
                     "Linux {} could not be downloaded. By hand: put Debian's package \
-                     linux-image-{}*-cloud-amd64, or linux-binary-* and linux-modules-* of that \
-                     name, into {}",
+                     linux-image-{}*-cloud-amd64, or the linux-base, linux-binary and linux-modules \
+                     of that name, into {}",
                     self.version,
                     self.version,
                     kept.display()
@@ -90,7 +90,7 @@ impl Series {
         let name = |kind: &str| format!("linux-{kind}-{newest}-cloud-amd64");
         let there = |name: &String| names.contains(name);
         // From 6.19 on the image's package is empty, and depends on these.
-        let parts = vec![name("binary"), name("modules")];
+        let parts: Vec<String> = ["base", "binary", "modules"].map(name).into();
         if parts.iter().all(there) {
             return Some(parts);
         }
@@ -155,16 +155,15 @@ mod tests {
     fn a_kernel_in_parts_is_taken_in_parts() {
         let names = [
             "linux-image-7.3.4+deb13-cloud-amd64",
+            "linux-base-7.3.4+deb13-cloud-amd64",
             "linux-binary-7.3.4+deb13-cloud-amd64",
             "linux-modules-7.3.4+deb13-cloud-amd64",
             "linux-image-7.3.10+deb13-cloud-amd64",
+            "linux-base-7.3.10+deb13-cloud-amd64",
             "linux-binary-7.3.10+deb13-cloud-amd64",
             "linux-modules-7.3.10+deb13-cloud-amd64",
         ];
-        assert_eq!(
-            packages("7.3", &names).unwrap(),
-            ["linux-binary-7.3.10+deb13-cloud-amd64", "linux-modules-7.3.10+deb13-cloud-amd64"]
-        );
+        assert_eq!(packages("7.3", &names).unwrap(), names[5..]);
     }
 
     #[test]

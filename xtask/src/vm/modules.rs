@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Links between namespaces, IPv6, addresses that no wire carries, and the socket listings.
-const WANTED: [&str; 5] = ["ipv6", "veth", "dummy", "tcp_diag", "udp_diag"];
+/// Links between namespaces, addresses that no wire carries, and the lists of sockets.
+const WANTED: [&str; 4] = ["veth", "dummy", "tcp_diag", "udp_diag"];
 
 /// A module, uncompressed.
 pub(super) struct Module {

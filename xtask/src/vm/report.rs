@@ -23,7 +23,7 @@ impl Row {
         };
         [
             count(|outcome| *outcome == Outcome::Passed),
-            count(|outcome| matches!(outcome, Outcome::Failed(_))),
+            count(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Lost)),
             count(|outcome| matches!(outcome, Outcome::Unsupported(_))),
         ]
     }
@@ -51,8 +51,9 @@ impl Row {
         let tests = self.results.tests.iter().map(|(name, outcome)| {
             let (word, reason) = match outcome {
                 Outcome::Passed => ("passed", None),
-                Outcome::Failed(why) => ("failed", Some(why)),
-                Outcome::Unsupported(why) => ("unsupported", Some(why)),
+                Outcome::Failed(why) => ("failed", Some(why.as_str())),
+                Outcome::Lost => ("failed", Some("the machine ended before it did")),
+                Outcome::Unsupported(why) => ("unsupported", Some(why.as_str())),
             };
             json!({ "name": name, "outcome": word, "reason": reason })
         });
@@ -85,6 +86,7 @@ pub(super) fn text(rows: &[Row]) -> String {
             let word = match outcome {
                 Outcome::Passed => "passed",
                 Outcome::Failed(_) => "FAILED",
+                Outcome::Lost => "lost",
                 Outcome::Unsupported(why) => {
                     reasons.entry((name, why)).or_default().push(row.version);
                     "unsupported"
@@ -137,7 +139,7 @@ fn table<T: ToString>(what: &str, versions: &[&str], rows: &BTreeMap<&str, Vec<T
     table.trim_fmt()
 }
 
-/// What each failed test said.
+/// What each failed test said. Of those that were lost with their machine there is nothing to say.
 pub(super) fn failures(row: &Row) -> String {
     let failures = row.results.tests.iter().filter_map(|(name, outcome)| match outcome {
         Outcome::Failed(why) => Some(format!("---- {name} on Linux {} ----\n{why}\n", row.version)),

@@ -18,6 +18,8 @@ pub(super) enum Outcome {
     Passed,
     /// With what it said.
     Failed(String),
+    /// The machine ended before it did.
+    Lost,
     /// This kernel or this guest lacks what it needs.
     Unsupported(String),
 }
@@ -41,6 +43,8 @@ pub(super) struct Listener<'a> {
     results: Results,
     running: Option<&'a Program>,
     tail: VecDeque<String>,
+    /// The test that was announced, and has not ended on the same line.
+    pending: Option<String>,
     /// The failed test whose output is being read, and that output.
     failure: Option<(String, String)>,
     check: String,
@@ -54,6 +58,7 @@ impl<'a> Listener<'a> {
             results: Results::default(),
             running: None,
             tail: VecDeque::with_capacity(TAIL),
+            pending: None,
             failure: None,
             check: String::new(),
             check_errors: String::new(),
@@ -98,8 +103,7 @@ impl<'a> Listener<'a> {
         for program in &self.payload.tests {
             for test in &program.tests {
                 let name = format!("{}::{test}", program.name);
-                let lost = || Outcome::Failed("the machine ended before it did".to_owned());
-                self.results.tests.entry(name).or_insert_with(lost);
+                self.results.tests.entry(name).or_insert(Outcome::Lost);
             }
         }
         self.results.errors.extend(error);
@@ -121,8 +125,16 @@ impl<'a> Listener<'a> {
             self.end_failure();
         } else if let Some((_, output)) = &mut self.failure {
             *output += &format!("{line}\n");
-        } else if let Some((test, outcome)) = parse(line) {
-            self.settle(test, outcome);
+        } else if let Some((test, result)) = announced(line) {
+            match outcome(result) {
+                Some(outcome) => self.settle(test, outcome),
+                // A process that the test started wrote in between; the result comes later.
+                None => self.pending = Some(test.to_owned()),
+            }
+        } else if let (Some(test), Some(outcome)) = (&self.pending, outcome(line)) {
+            let test = test.clone();
+            self.pending = None;
+            self.settle(&test, outcome);
         }
     }
 
@@ -146,6 +158,7 @@ impl<'a> Listener<'a> {
     /// The running program has ended: nothing more is told of its tests.
     fn end(&mut self, code: &str) {
         self.end_failure();
+        self.pending = None;
         let said = Vec::from(std::mem::take(&mut self.tail)).join("\n");
         let Some(program) = self.running else { return };
         for test in &program.tests {
@@ -184,15 +197,18 @@ impl<'a> Listener<'a> {
 }
 
 /// Reads `test NAME ... RESULT`.
-fn parse(line: &str) -> Option<(&str, Outcome)> {
+fn announced(line: &str) -> Option<(&str, &str)> {
     let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    let outcome = match result.trim() {
-        "ok" => Outcome::Passed,
-        "FAILED" => Outcome::Failed("it said nothing".to_owned()),
-        ignored if ignored.starts_with("ignored") => Outcome::Unsupported(ignored.to_owned()),
-        _ => return None,
-    };
-    Some((name.strip_suffix(" - should panic").unwrap_or(name), outcome))
+    Some((name.strip_suffix(" - should panic").unwrap_or(name), result))
+}
+
+fn outcome(result: &str) -> Option<Outcome> {
+    match result.trim() {
+        "ok" => Some(Outcome::Passed),
+        "FAILED" => Some(Outcome::Failed("it said nothing".to_owned())),
+        result if result.starts_with("ignored") => Some(Outcome::Unsupported(result.to_owned())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +232,7 @@ mod tests {
         let payload = payload(&["a", "m::b", "c", "d", "e"]);
         let text = "\
 \n@kernel 6.1.0\n@begin lab\n\nrunning 5 tests\ntest a ... ok\ntest m::b ... ok\n\
-test c - should panic ... ok\ntest d ... FAILED\ntest e ... ignored, slow\n\nfailures:\n\n\
+test c - should panic ... noise\nnoise\nok\ntest d ... FAILED\ntest e ... ignored, slow\n\nfailures:\n\n\
 ---- d stdout ----\nit broke\ntest a ... FAILED\n\n\nfailures:\n    d\n\n\
 test result: FAILED. 3 passed; 1 failed\n\n@skip m::b\tno veth\n@end 101\n@checked 2\n@done";
         let (done, results) = hear(&payload, text);
@@ -247,7 +263,7 @@ test result: FAILED. 3 passed; 1 failed\n\n@skip m::b\tno veth\n@end 101\n@check
         assert!(why.contains("139") && why.contains("fatal: no"), "{why}");
 
         let (_, results) = hear(&payload, "@begin lab\ntest a ... ok\ntest b ... ");
-        assert!(failed(&results, "lab::b").contains("the machine ended"));
+        assert_eq!(results.tests["lab::b"], Outcome::Lost);
     }
 
     #[test]
