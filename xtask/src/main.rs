@@ -24,9 +24,9 @@ use workspace::Workspace;
 
 /// Sets up, builds, runs, tests and measures socklb.
 ///
-/// `run`, `bench`, `test` and `vm` first install what a build lacks, as `setup` does, and use sudo for what
-/// needs root: cargo itself stays with the user. Exit codes: 0 done, 1 failed, 2 wrong usage;
-/// `run`, `bench` and `test` end with the code of what they started.
+/// `run`, `bench`, `test` and `vm` first install what a build lacks, as `setup` does, and use sudo
+/// for what needs root: cargo itself stays with the user. Exit codes: 0 done, 1 failed, 2 wrong
+/// usage; `run`, `bench` and `test` end with the code of what they started.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::kernel::Kernel;
 use crate::step;
@@ -69,7 +69,7 @@ pub(super) fn run(
     let why = loop {
         step::check_interrupt()?;
         if Instant::now() >= deadline {
-            break format!("it took more than {} minutes (--limit)", limit.as_secs() / 60);
+            break format!("it took longer than --limit, {limit:?}");
         }
         match lines.recv_timeout(TICK) {
             Ok(line) if hear(line.trim_end_matches('\r')) => return Ok(()),
@@ -80,7 +80,8 @@ pub(super) fn run(
     // Ctrl-C reaches qemu too.
     step::check_interrupt()?;
     let said = [errors, console].map(|path| tail(&path)).concat();
-    anyhow::bail!("Linux {} did not finish: {why}. It said last:\n{said}", kernel.release)
+    let said = if said.is_empty() { "Its console is empty" } else { said.trim_end() };
+    bail!("Linux {} did not finish: {why}\n{said}", kernel.release)
 }
 
 /// The last lines of a file, if it has any.

@@ -9,6 +9,8 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/socklb/busybox
 
 mkdir -p /proc /sys /dev /run /tmp /root /var/log/nginx /var/lib/nginx /var/lib/misc
 chmod 1777 /tmp
+ln -s /run /var/run
+ln -s /tmp /var/tmp
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
