@@ -12,6 +12,7 @@ mod setup;
 mod step;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -23,9 +24,9 @@ use workspace::Workspace;
 
 /// Sets up, builds, runs, tests and measures socklb.
 ///
-/// `run`, `bench` and `test` first install what is missing, as `setup` does, and use sudo for what
-/// needs root: cargo itself stays with the user. Exit codes: 0 done, 1 failed, 2 wrong usage;
-/// `run`, `bench` and `test` end with the code of what they started.
+/// `run`, `bench`, `test` and `vm` first install what a build lacks, as `setup` does, and use sudo
+/// for what needs root: cargo itself stays with the user. Exit codes: 0 done, 1 failed, 2 wrong
+/// usage; `run`, `bench` and `test` end with the code of what they started.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -39,6 +40,7 @@ enum Verb {
     Run(run::Args),
     Bench(bench::Args),
     Test(test::Args),
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +65,6 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(args) => Err(run::run(&workspace, args)),
         Verb::Bench(args) => Err(bench::run(&workspace, args)),
         Verb::Test(args) => test::run(&workspace, &args),
+        Verb::Vm(args) => vm::run(&workspace, &args),
     }
 }

@@ -31,6 +31,16 @@ pub(crate) fn catch_interrupt() -> Result<()> {
     Ok(())
 }
 
+/// Treats other requests to end, a closed terminal among them, like Ctrl-C. For verbs whose
+/// commands these requests do not reach.
+pub(crate) fn catch_end() -> Result<()> {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))
+            .context("cannot handle SIGTERM and SIGHUP")?;
+    }
+    Ok(())
+}
+
 /// Fails once Ctrl-C was pressed.
 pub(crate) fn check_interrupt() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
@@ -95,13 +105,12 @@ fn follow(
     }
 }
 
-/// The command's output, read on a thread that ends with it.
-fn lines(reader: PipeReader) -> Receiver<String> {
+/// What comes through a pipe, read on a thread that ends with it. What is not UTF-8 is replaced.
+pub(crate) fn lines(reader: PipeReader) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        for line in BufReader::new(reader).lines() {
-            let Ok(line) = line else { return };
-            if sender.send(line).is_err() {
+        for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }

@@ -13,6 +13,8 @@ use crate::{compiler::Compiler, privilege::Privilege, step, toolchain};
 
 /// rustup tries again and again where its server does not answer.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+/// Where Debian has the pinned Rust.
+const SUITES: &[&str] = &["trixie-backports"];
 const COPY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Brings the source into the compiler's sysroot, unless it is there.
@@ -52,8 +54,13 @@ fn install(compiler: &Compiler, library: &Path, scratch: &Path) -> Result<()> {
 
     let scratch = tempfile::tempdir_in(scratch)
         .with_context(|| format!("cannot write to {}", scratch.display()))?;
-    let package = apt::fetch("rust-src", &compiler.release, scratch.path())?;
-    let source = package.join(format!("usr/src/rustc-{}/library", compiler.release));
+    let packages = apt::from_first(SUITES, scratch.path(), |suite| {
+        let version = suite.version("rust-src", &compiler.release)?;
+        suite.download(&[format!("rust-src={version}")])
+    })?;
+    let root = scratch.path().join("root");
+    apt::unpack(&apt::packages(&packages)?, &root)?;
+    let source = root.join(format!("usr/src/rustc-{}/library", compiler.release));
     ensure!(toolchain::is_library(&source), "Debian's rust-src has no {}", source.display());
     copy(&source, library)
 }

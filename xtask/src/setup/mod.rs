@@ -3,11 +3,11 @@
 //! Programs go to `tools` in the target folder, the standard library's source into the compiler's
 //! sysroot. Nothing that is there already is touched, and nothing else on the machine changes.
 
-mod apt;
+pub(crate) mod apt;
 mod library;
 mod linker;
 mod sources;
-mod test_tools;
+pub(crate) mod test_tools;
 
 use std::process::ExitCode;
 
@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// Only say what is missing; exit code 1 if anything is
     #[arg(long)]
     check: bool,
-    /// Also the programs that tests call: bpftool, from the distribution's packages, as root
+    /// Also the programs that tests call, from the distribution's packages, as root: bpftool,
+    /// clients and servers (none is started), and qemu for `cargo xtask vm`
     #[arg(long)]
     test_tools: bool,
 }
@@ -51,7 +52,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         Some(toolchain::library(&toolchain::sysroot()?)).filter(|path| toolchain::is_library(path));
     say("standard library source", library.map(|path| path.display().to_string()));
     if args.test_tools {
-        say("bpftool", test_tools::find().map(|path| path.display().to_string()));
+        for tool in &test_tools::ALL {
+            say(tool.program, tool.find().map(|path| path.display().to_string()));
+        }
     }
     Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,4 +1,8 @@
-//! bpftool, which some tests call to see the tables as a user does.
+//! The programs that tests call: to see the tables as a user does, to boot other kernels, and real
+//! clients and servers.
+//!
+//! They come from the distribution's packages. Installing them must never start a service, now or
+//! at the next boot.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,31 +11,80 @@ use anyhow::{Context as _, Result, ensure};
 use super::apt;
 use crate::{privilege::Privilege, step, toolchain};
 
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 
-/// Where bpftool is: it may lie in sbin, which a user's PATH does not always have.
-pub(super) fn find() -> Option<PathBuf> {
-    let sbin = ["/usr/sbin/bpftool", "/usr/local/sbin/bpftool"].map(PathBuf::from);
-    toolchain::find("bpftool").or_else(|| sbin.into_iter().find(|path| path.is_file()))
+/// A program that tests call.
+pub(crate) struct Tool {
+    pub(crate) program: &'static str,
+    /// Debian's package.
+    package: &'static str,
+    /// The tests themselves call it, so that a guest needs it too.
+    pub(crate) called_by_tests: bool,
 }
 
-/// Installs bpftool from the distribution's packages, unless it is there.
+/// All of them.
+pub(crate) const ALL: [Tool; 9] = [
+    Tool { program: "bpftool", package: "bpftool", called_by_tests: true },
+    Tool { program: "ip", package: "iproute2", called_by_tests: true },
+    Tool { program: "curl", package: "curl", called_by_tests: true },
+    Tool { program: "nginx", package: "nginx", called_by_tests: true },
+    Tool { program: "dig", package: "bind9-dnsutils", called_by_tests: true },
+    Tool { program: "dnsmasq", package: "dnsmasq-base", called_by_tests: true },
+    Tool { program: "iperf3", package: "iperf3", called_by_tests: true },
+    Tool { program: "busybox", package: "busybox-static", called_by_tests: false },
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", called_by_tests: false },
+];
+
+impl Tool {
+    /// Where it is: it may lie in sbin, which a user's PATH does not always have.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        find(self.program)
+    }
+}
+
+/// Where a program is, on PATH or in sbin.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let sbin = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    let sbin = sbin.into_iter().map(|folder| folder.join(program));
+    toolchain::find(program).or_else(|| sbin.into_iter().find(|path| path.is_file()))
+}
+
+/// Installs what is missing from the distribution's packages.
 pub(super) fn ensure() -> Result<()> {
-    if find().is_some() {
+    let missing: Vec<&str> =
+        ALL.iter().filter(|tool| tool.find().is_none()).map(|tool| tool.package).collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    install().context("bpftool could not be installed. By hand: apt-get install bpftool")
+    let names = missing.join(" ");
+    install(&missing).with_context(|| {
+        format!("test tools could not be installed. By hand: apt-get install {names}")
+    })
 }
 
-fn install() -> Result<()> {
+fn install(packages: &[&str]) -> Result<()> {
     ensure!(apt::is_there(), "there is no apt here; use this system's own packages");
     let privilege = Privilege::get()?;
     privilege.ask()?;
-    let apt_get = |label: &str, args: &[&str]| {
-        let mut command = privilege.command("env");
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(args);
-        step::run(label, command, LIMIT)
-    };
-    apt_get("Reading the package lists", &["update"])?;
-    apt_get("Installing bpftool", &["install", "-y", "--no-install-recommends", "bpftool"])
+    let mut update = privilege.command("apt-get");
+    update.arg("update");
+    step::run("Reading the package lists", update, LIMIT)?;
+    let mut install = privilege.command("sh");
+    install.args(["-c", INSTALL, "sh"]).args(packages);
+    step::run(&format!("Installing {}", packages.join(", ")), install, LIMIT)
 }
+
+/// Packages ask policy-rc.d before they start a service. One that is there stays; ours says no only
+/// as long as this script runs, even if it is killed and cannot remove it. nginx would also start
+/// at the next boot.
+const INSTALL: &str = r#"set -e
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        trap 'exit 1' HUP INT TERM
+        printf '#!/bin/sh\n[ ! -e /proc/%s ] || exit 101\n' $$ >$policy
+        chmod 755 $policy
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+    case " $* " in *' nginx '*) update-rc.d nginx disable ;; esac
+"#;
