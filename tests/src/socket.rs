@@ -228,6 +228,16 @@ impl Socket {
         Answer::parse(&buffer[..length], source)
     }
 
+    /// Waits for an answer, and leaves it for the next call. Returns who answered.
+    ///
+    /// # Errors
+    /// Those of `recv()`; EBADMSG for what no server here sends.
+    pub fn peek(&self) -> Result<u16> {
+        let mut buffer = [0; LONGEST];
+        let (length, _) = rustix::net::recv(&self.fd, &mut buffer, RecvFlags::PEEK)?;
+        Ok(Answer::parse(&buffer[..length], None)?.identity)
+    }
+
     /// What the listener at the other end of a TCP connection says of itself.
     ///
     /// # Errors
