@@ -133,6 +133,26 @@ fn point_20_an_accepted_connection_is_shown_its_client() {
 }
 
 #[test]
+fn point_20_a_udp_socket_that_knew_a_backend_by_its_service_may_connect_to_it_directly() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let mut plane = Plane::on(lab)?;
+        publish(&mut plane, "lab/web:http", VIP, &[serving.at(0)])?;
+        for &family in lab.families()? {
+            let (vip, backend) = (VIP.seen_by(family), serving.at(0).seen_by(family));
+            let socket = Socket::udp(family)?;
+            assert_eq!(socket.ask(Way::SendTo, b"?", vip)?.source, Some(vip), "{family:?}");
+            socket.connect(backend)?;
+            let shown = (socket.peer(), source(&socket));
+            assert_eq!(shown, (Ok(backend), Ok(Some(backend))), "{family:?}");
+            socket.disconnect()?;
+            assert_eq!(socket.ask(Way::SendTo, b"?", vip)?.source, Some(vip), "{family:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn point_20_an_ipv6_udp_socket_that_is_told_plain_ipv4_addresses_is_shown_mapped_ones() {
     lab::isolated_with(&[Need::Ipv6], |lab| {
         let serving = Serving::start(lab, 2)?;
