@@ -29,13 +29,15 @@ pub(crate) fn recvmsg6(ctx: SockAddrContext) -> i32 {
 }
 
 /// The Service whose backend the datagram comes from. A connected socket hears its peer alone, but
-/// for what was queued before it connected.
+/// for what was queued before it connected; so if it connected to no Service, it is told the truth,
+/// whatever it knew its peer by before.
 #[inline(always)]
 fn frontend_of(ctx: &SockAddrContext, source: &Place) -> Option<Place> {
-    if ctx.is_connected()
-        && let Some(frontend) = origins::frontend_of(ctx, source)
-    {
-        return Some(frontend);
+    if ctx.is_connected() {
+        let origin = origins::get(ctx)?;
+        if source.is(origin.backend, origin.backend_port) {
+            return Some(Place { address: origin.frontend, port: origin.frontend_port });
+        }
     }
     peers::get(ctx)?.frontend_of(source)
 }

@@ -4,7 +4,8 @@
 //! The hooks run under the socket's lock (`udp_sendmsg()` in net/ipv4/udp.c, kernel 4.18) for every
 //! datagram that names its destination, so whatever they do is everyone's cost. On an AF_INET6
 //! socket, datagrams to IPv4 arrive at sendmsg4, as do those of plain `send()` if it is connected to
-//! an IPv4 peer; then the address is the backend's already.
+//! an IPv4 peer; then the address is the backend's already. UDP-Lite's datagrams arrive here too,
+//! as long as the kernel has it.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::{
@@ -25,6 +26,9 @@ use crate::{
 /// BPF_CGROUP_UDP4_SENDMSG.
 #[cgroup_sock_addr(sendmsg4)]
 pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    if ctx.protocol() != UDP {
+        return ALLOW;
+    }
     let frontend = ctx.place4();
     let [.., last] = frontend.address.words;
     let key = FrontendKey4::new(last.to_ne_bytes(), frontend.port, UDP as u8);
@@ -34,6 +38,9 @@ pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
 /// BPF_CGROUP_UDP6_SENDMSG.
 #[cgroup_sock_addr(sendmsg6)]
 pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    if ctx.protocol() != UDP {
+        return ALLOW;
+    }
     let frontend = ctx.place6();
     let key = FrontendKey6::new(frontend.address.octets(), frontend.port, UDP as u8);
     send::<V6>(&ctx, &key, &frontend, place6, SockAddrContext::set_place6)

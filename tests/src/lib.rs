@@ -53,6 +53,7 @@ pub mod programs;
 pub mod requirement;
 mod scratch;
 pub mod server;
+pub mod serving;
 mod signals;
 pub mod socket;
 pub mod supervise;
