@@ -40,6 +40,7 @@ mod ipv6;
 mod isolate;
 pub mod latency;
 mod link;
+pub mod manifest;
 pub mod mounts;
 pub mod netns;
 pub mod objects;
@@ -55,6 +56,7 @@ mod scratch;
 pub mod server;
 mod signals;
 pub mod socket;
+pub mod stage;
 pub mod supervise;
 
 pub use experiment::Lab;
