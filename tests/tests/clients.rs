@@ -3,7 +3,7 @@
 //! Numbers in names are those of docs/semantics.md.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     path::Path,
 };
 
@@ -24,12 +24,6 @@ const HTTP: u16 = 8080;
 const DNS: u16 = 53;
 const IPERF: u16 = 5201;
 
-/// A ClusterIP of each family, with this port.
-const fn vip(port: u16) -> Dual {
-    let v6 = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0xa);
-    Dual::new(Ipv4Addr::new(10, 96, 0, 10), v6, port)
-}
-
 fn guard() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_socklb-lab"))
 }
@@ -46,7 +40,7 @@ fn families(lab: &Lab) -> Result<impl Iterator<Item = Family>> {
 /// DNS over UDP and TCP, at these Pods.
 fn dns_at<'p>(pods: impl IntoIterator<Item = &'p Pod>) -> Service {
     let backends = pods.into_iter().map(|pod| pod.dual(DNS));
-    Service::udp("dns", vip(DNS)).and(Transport::Tcp, DNS).to(backends)
+    Service::udp("dns", Dual::cluster_ip(10, DNS)).and(Transport::Tcp, DNS).to(backends)
 }
 
 #[test]
@@ -59,10 +53,13 @@ fn curl_fetches_from_nginx() {
             nginx::serve(&programs, &pods[1], HTTP, "pod 2")?,
         ];
         let stage = Stage::new(lab, guard())?;
-        stage.apply(&Service::tcp("web", vip(80)).to(pods.each_ref().map(|pod| pod.dual(HTTP))))?;
+        stage.apply(
+            &Service::tcp("web", Dual::cluster_ip(10, 80))
+                .to(pods.each_ref().map(|pod| pod.dual(HTTP))),
+        )?;
         let _agent = stage.start(&[])?;
         for family in families(lab)? {
-            let url = format!("http://{}/", vip(80).seen_by(family));
+            let url = format!("http://{}/", Dual::cluster_ip(10, 80).seen_by(family));
             for wanted in ["pod 1", "pod 2"] {
                 eventually(wanted, || {
                     let answer = curl::get(&programs, &url)?;
@@ -86,7 +83,7 @@ fn dig_asks_dnsmasq_over_udp_and_tcp() {
         let _agent = stage.start(&[])?;
         for family in families(lab)? {
             for transport in [Transport::Udp, Transport::Tcp] {
-                let server = vip(DNS).seen_by(family);
+                let server = Dual::cluster_ip(10, DNS).seen_by(family);
                 assert_eq!(dns::dig(&programs, transport, server)?, "pod 1", "{server}");
             }
         }
@@ -104,7 +101,7 @@ fn point_20_the_c_librarys_resolver_believes_the_server_in_resolv_conf() {
         stage.apply(&dns_at([&pod]))?;
         let _agent = stage.start(&[])?;
         for family in families(lab)? {
-            let server = vip(DNS).seen_by(family).ip();
+            let server = Dual::cluster_ip(10, DNS).seen_by(family).ip();
             assert_eq!(dns::look_up(&programs, server, dns::WEB)?, [NOWHERE], "{server}");
         }
         Ok(())
@@ -153,7 +150,7 @@ impl<'a> Replacement<'a> {
         self.silent = Some(before.namespace().run(|| UdpSocket::bind(before.socket(DNS)))?);
         self.stage.apply(&dns_at([after]))?;
         eventually("the second server", || {
-            let who = dns::dig(self.programs, Transport::Udp, vip(DNS).v4.into());
+            let who = dns::dig(self.programs, Transport::Udp, Dual::cluster_ip(10, DNS).v4.into());
             Ok(who.is_ok_and(|who| who == "after"))
         })
     }
@@ -168,7 +165,8 @@ impl<'a> Replacement<'a> {
 fn point_22_nginx_recovers_by_itself_when_its_dns_server_is_replaced() {
     lab::isolated_with(&["curl", "nginx", "dnsmasq", "dig"].map(Program), |lab| {
         let programs = programs(lab);
-        let mut replacement = Replacement::new(lab, &programs, vip(DNS).v4.into())?;
+        let mut replacement =
+            Replacement::new(lab, &programs, Dual::cluster_ip(10, DNS).v4.into())?;
         let _agent = replacement.stage.start(&[])?;
         replacement.replace()?;
         // An error while it waits for the answer of the first one's is as good as any.
@@ -182,7 +180,8 @@ fn point_22_nginx_recovers_by_itself_when_its_dns_server_is_replaced() {
 fn point_22_nginx_never_recovers_without_help() {
     lab::isolated_with(&["curl", "nginx", "dnsmasq", "dig"].map(Program), |lab| {
         let programs = programs(lab);
-        let mut replacement = Replacement::new(lab, &programs, vip(DNS).v4.into())?;
+        let mut replacement =
+            Replacement::new(lab, &programs, Dual::cluster_ip(10, DNS).v4.into())?;
         let _agent = replacement.stage.start(&["--close-stale", "none"])?;
         replacement.replace()?;
         // The name that it knows is good for a second; after that it asks the silent one.
@@ -204,12 +203,12 @@ fn iperf3_sends_over_tcp_and_udp() {
         let programs = programs(lab);
         let pod = lab.pod(1)?;
         let stage = Stage::new(lab, guard())?;
-        let service = Service::tcp("iperf", vip(IPERF)).and(Transport::Udp, IPERF);
+        let service = Service::tcp("iperf", Dual::cluster_ip(10, IPERF)).and(Transport::Udp, IPERF);
         stage.apply(&service.to([pod.dual(IPERF)]))?;
         let _agent = stage.start(&[])?;
         for family in families(lab)? {
             let _server = iperf3::serve(&programs, &pod, pod.dual(IPERF).seen_by(family))?;
-            let address = vip(IPERF).seen_by(family);
+            let address = Dual::cluster_ip(10, IPERF).seen_by(family);
             for (transport, bytes) in [(Transport::Tcp, 1 << 20), (Transport::Udp, 100_000)] {
                 let received = iperf3::send(&programs, transport, address, bytes)?;
                 assert!((1..=bytes).contains(&received), "{address}: {received} of {bytes}");
