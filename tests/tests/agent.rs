@@ -3,13 +3,13 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::{self, BufRead as _, BufReader, ErrorKind},
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab::{
     Lab,
     agent::binary,
@@ -118,6 +118,31 @@ fn a_second_agent_fails_and_names_the_remedy() {
         assert!(error.contains("another agent") && error.contains("--pin"), "{error}");
         let output = stage.socklb(&["cleanup"])?;
         assert!(!output.status.success(), "a running agent's pins are not removed");
+        Ok(())
+    });
+}
+
+#[test]
+fn point_26_a_broken_manifest_at_the_start_leaves_the_tables_before_in_force() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pods = [lab.pod(0)?];
+        let _servers = serve(&pods)?;
+        add(&stage, &pods[0])?;
+        stage.start(&[])?.stop()?;
+        stage.write(&pods[0].address().to_string(), "kind: Pod\nmetadata: [\n")?;
+        let mut agent =
+            Command::new(binary()?).args(stage.arguments(&[])).stderr(Stdio::piped()).spawn()?;
+        let log = BufReader::new(agent.stderr.take().context("just piped")?);
+        let mut lines = log.lines().map_while(Result::ok);
+        let mut until = |text: &str| lines.any(|line| line.contains(text));
+        assert!(until("nothing is published before it is corrected"));
+        assert_eq!(identity()?, 0, "the tables of the agent before");
+        add(&stage, &pods[0])?;
+        assert!(until("attached"));
+        assert_eq!(identity()?, 0);
+        agent.kill()?;
+        agent.wait()?;
         Ok(())
     });
 }
