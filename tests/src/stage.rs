@@ -125,7 +125,8 @@ pub fn eventually(what: &str, mut seen: impl FnMut() -> Result<bool>) -> Result<
     Ok(())
 }
 
-/// Waits until the agent logs a line that holds all of `words`, and returns it.
+/// Waits until the agent logs a line that holds all of `words`, and returns it. What it has logged by
+/// then is not seen again.
 ///
 /// # Errors
 /// When it does not.
