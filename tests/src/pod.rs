@@ -4,7 +4,10 @@
 //! What a Pod sends to anywhere else must never leave the laboratory: the client's namespace, to
 //! which it may go, has routes to Pods alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -108,6 +111,16 @@ impl Pod {
     /// The Pod's network namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Puts a process into the Pod, as every real one has. By it the agent finds the namespace, and
+    /// it ends with the experiment's cgroup.
+    ///
+    /// # Errors
+    /// When there is no `sleep`.
+    pub fn inhabit(&self) -> Result<()> {
+        self.namespace.run(|| Command::new("sleep").arg("600").spawn())?;
+        Ok(())
     }
 
     /// Listens on TCP `ports` of all the Pod's addresses. Each is given with the identity that a

@@ -60,8 +60,9 @@ pub struct Run {
     /// Linux 5.14
     #[arg(long, help_heading = "Frontends")]
     pub nodeport_localhost: bool,
-    /// Let no process in the host's network namespace bind to a NodePort that is served: bind()
-    /// fails with EPERM, where the process would get no connection from this node. Needs Linux 5.14
+    /// Let no process in the host's network namespace bind to a NodePort that is served, where it
+    /// would get no connection from this node: bind() fails with EADDRINUSE (before Linux 5.18 with
+    /// EPERM). Needs Linux 5.14
     #[arg(long, help_heading = "Frontends")]
     pub protect_nodeports: bool,
     /// Balance an address also if an interface of the node has it, other than kube-ipvs0. Otherwise
