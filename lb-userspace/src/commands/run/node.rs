@@ -64,16 +64,15 @@ impl Surroundings for Node {
         }
     }
 
-    fn close(&mut self, gone: Vec<(u32, SocketAddr)>) {
+    fn close(&mut self, gone: Vec<Gone>) {
         if let Some(closer) = &self.closer {
-            let gone = gone.into_iter().map(|(service, backend)| Gone { service, backend });
-            closer.request(Request::Gone(gone.collect()));
+            closer.request(Request::Gone(gone));
         }
     }
 
-    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>) {
+    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>, before: u32) {
         if let Some(closer) = &self.closer {
-            closer.request(Request::AllBut { serving, tcp: self.tcp });
+            closer.request(Request::AllBut { serving, before, tcp: self.tcp });
         }
     }
 }
