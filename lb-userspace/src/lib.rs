@@ -8,6 +8,8 @@
 #[forbid(unsafe_code)]
 pub mod agent;
 #[forbid(unsafe_code)]
+mod chain;
+#[forbid(unsafe_code)]
 pub mod cli;
 #[forbid(unsafe_code)]
 pub mod close;

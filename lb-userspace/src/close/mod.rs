@@ -32,7 +32,6 @@ mod stale;
 mod sweep;
 
 use std::{
-    error::Error,
     io, iter,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
@@ -45,7 +44,7 @@ use tracing::{debug, info, warn};
 
 pub use self::request::{Gone, Request};
 use self::{node::Kernel, pass::Passes, request::Wanted};
-use crate::netns::NamespaceError;
+use crate::{chain::chain, netns::NamespaceError};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -223,8 +222,7 @@ fn log(report: &Report, said: &mut Vec<String>) {
         "looked for stale sockets"
     );
     for error in &report.errors {
-        let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
-        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let text = chain(error);
         if error.is_lasting() {
             if said.contains(&text) {
                 continue;

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use self::node::Node;
 use crate::{
     agent::{Core, Message, Owner},
+    chain::chain,
     cli::Run,
     dataplane::{Attachment, KernelConfig, KernelGrace, Object, PinDir, Settings, carried},
     model::Model,
@@ -110,7 +111,7 @@ fn carry_over(pins: Option<&PinDir>, settings: &mut Settings) -> Ids {
         }
         Err(error) => {
             warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
+                error = chain(&error),
                 "the tables of the agent before are not carried over: clients with session \
                  affinity choose anew, and sockets made so far show their backend's address"
             );

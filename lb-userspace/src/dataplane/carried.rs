@@ -15,7 +15,10 @@ use lb_common::{
     layout::{Affinity, AffinityKey},
 };
 
-use super::inspect::{InspectError, Inspector, Location};
+use super::{
+    attach::is_half_replaced,
+    inspect::{InspectError, Inspector, Location},
+};
 use crate::publish::{Family, Ids, UsedUp};
 
 /// The maps that are carried over, with the shape that they must have. The size counts for the
@@ -57,10 +60,16 @@ pub enum CarryError {
     /// There are not enough ids left.
     #[error(transparent)]
     UsedUp(#[from] UsedUp),
+    /// The pins are not those of one generation.
+    #[error("an agent was killed while it took over, so the pins are of two generations")]
+    HalfReplaced,
 }
 
 /// The ids that the tables in a pin directory give to Service ports and backends.
 pub fn ids(directory: &Path) -> Result<Ids, CarryError> {
+    if is_half_replaced(directory) {
+        return Err(CarryError::HalfReplaced);
+    }
     let location = Location { ids: HashMap::new(), pins: Some(directory.to_owned()) };
     let tables = Inspector::open(&location)?;
     // The counters last: what was given meanwhile lies below them.
