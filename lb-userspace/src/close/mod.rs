@@ -27,6 +27,7 @@ mod diag;
 mod fake;
 mod node;
 mod pass;
+mod probe;
 mod request;
 mod stale;
 mod sweep;
@@ -42,6 +43,7 @@ use lb_common::layout::Origin;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::probe::probe;
 pub use self::request::{Gone, Request};
 use self::{node::Kernel, pass::Passes, request::Wanted};
 use crate::{chain::chain, netns::NamespaceError};
