@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use super::{Core, core::Outcome};
 use crate::{
@@ -132,6 +132,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 Message::GraceEnded => {}
                 Message::OptOuts(cookies) => self.surroundings.opt_out(&cookies),
                 Message::Event(event) => {
+                    trace!("{event}");
                     taken.events += 1;
                     taken.synced |= matches!(event, Event::Synced);
                     self.core.apply(event);

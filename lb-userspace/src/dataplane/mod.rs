@@ -1,7 +1,7 @@
 //! The kernel's side: loads and attaches the programs, owns the maps, and makes grace periods.
 //!
-//! All `unsafe` code of the agent is in [`mapped`], `sys` and `cookie` here, one short function each. Nothing
-//! in this module knows what a Service is.
+//! All `unsafe` code of the agent is in `mapped`, `sys` and `cookie` here, one short function each.
+//! Nothing in this module knows what a Service is.
 
 #[forbid(unsafe_code)]
 pub mod attach;
