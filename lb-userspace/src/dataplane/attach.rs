@@ -25,11 +25,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use self::pins::BPF_FS_MAGIC;
 pub(super) use self::pins::is_half_replaced;
-pub use self::{
-    error::AttachError,
-    pins::{BPF_FS_MAGIC, PinDir},
-};
+pub use self::{error::AttachError, pins::PinDir};
 use self::{
     error::pin_error,
     pins::{detach, replace, stage, unstage},

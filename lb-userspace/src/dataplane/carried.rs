@@ -53,7 +53,7 @@ pub(super) fn compatible(directory: &Path, affinity: u32) -> Vec<(&'static str, 
 
 /// Why nothing is carried over.
 #[derive(Debug, thiserror::Error)]
-pub enum CarryError {
+pub(crate) enum CarryError {
     /// The tables of the generation before cannot be read.
     #[error(transparent)]
     Inspect(#[from] InspectError),
@@ -66,7 +66,7 @@ pub enum CarryError {
 }
 
 /// The ids that the tables in a pin directory give to Service ports and backends.
-pub fn ids(directory: &Path) -> Result<Ids, CarryError> {
+pub(crate) fn ids(directory: &Path) -> Result<Ids, CarryError> {
     if is_half_replaced(directory) {
         return Err(CarryError::HalfReplaced);
     }

@@ -4,27 +4,28 @@
 //! Nothing in this module knows what a Service is.
 
 #[forbid(unsafe_code)]
-pub mod attach;
+mod attach;
 #[forbid(unsafe_code)]
-pub mod carried;
+pub(crate) mod carried;
 #[forbid(unsafe_code)]
-pub mod config;
+mod config;
 mod cookie;
 #[forbid(unsafe_code)]
-pub mod grace;
+mod grace;
 #[forbid(unsafe_code)]
 pub mod hooks;
 #[forbid(unsafe_code)]
 pub mod inspect;
 #[forbid(unsafe_code)]
-pub mod iterator;
+mod iterator;
 mod mapped;
 #[forbid(unsafe_code)]
-pub mod object;
+mod object;
 #[forbid(unsafe_code)]
-pub mod store;
+mod store;
 mod sys;
 
+pub(crate) use attach::BPF_FS_MAGIC;
 pub use attach::{AttachError, Attachment, PinDir};
 pub use config::{Configuration, KernelConfig};
 pub(crate) use cookie::netns_cookie;

@@ -31,7 +31,7 @@ use crate::publish::Sizes;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socklb-bpf"));
 
 /// The maps, by name: the order in which tools list them.
-pub const MAPS: [&str; 13] = [
+pub(super) const MAPS: [&str; 13] = [
     "lb_frontends4",
     "lb_frontends6",
     "lb_services",
@@ -100,7 +100,7 @@ impl Object {
             .override_global("NOTE_TCP", &note_tcp, true)
             .override_global("REVERSE_TCP", &reverse_tcp, true);
         for (name, path) in carried {
-            loader.map_pin_path(*name, path);
+            loader.map_pin_path(name, path);
         }
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Maps)?;
         let mut programs = Vec::new();

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::{fs::statfs, thread::CapabilitySet};
 use serde::Serialize;
 
-use crate::{close, commands::run::cgroup, dataplane::attach::BPF_FS_MAGIC, netns::current_cookie};
+use crate::{close, commands::run::cgroup, dataplane::BPF_FS_MAGIC, netns::current_cookie};
 
 /// Something that is there or not.
 #[derive(Debug, Serialize)]

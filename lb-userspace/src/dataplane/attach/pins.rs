@@ -24,7 +24,7 @@ use crate::dataplane::{
 };
 
 /// Magic number of the bpf filesystem (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
-pub const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+pub(crate) const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 /// A directory of pins that this process alone uses, until this is dropped.
 #[derive(Debug)]
