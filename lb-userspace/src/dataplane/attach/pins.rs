@@ -96,7 +96,12 @@ impl PinDir {
 
     /// Whether an agent before left programs in force here.
     pub fn in_force(&self) -> bool {
-        self.path.join(INDISPENSABLE).exists()
+        Self::holds_programs(&self.path)
+    }
+
+    /// The same of any directory, whoever uses it.
+    pub fn holds_programs(directory: &Path) -> bool {
+        directory.join(INDISPENSABLE).exists()
     }
 
     /// Removes every pin and the directory: what was attached is detached.
