@@ -4,7 +4,7 @@
 //! change of layout cannot slip in unseen. Words that are published with one store are 8 bytes long
 //! and aligned to 8. Addresses are octets in network order, ports are in host order.
 //!
-//! This module must never hold logic that chooses: that is [`crate::select`].
+//! This module must never hold logic that chooses: that is [`mod@crate::select`].
 
 mod client;
 mod config;

@@ -5,6 +5,7 @@ mod run;
 
 use std::path::PathBuf;
 
+use crate::dataplane::inspect::TABLES;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 pub use self::run::{CloseStale, PeerName, Run, Scope};
@@ -94,8 +95,8 @@ pub struct Services {
     /// running agent, by their names]
     #[arg(long, value_name = "DIR")]
     pub pin: Option<PathBuf>,
-    /// Read this map instead of the one found; may be given for lb_frontends4, lb_services,
-    /// lb_backends4 and lb_names
+    /// Read this map instead of the one found. May be given for each of lb_frontends4,
+    /// lb_frontends6, lb_services, lb_backends4, lb_backends6, lb_names and lb_config
     #[arg(long, value_name = "NAME=ID", value_parser = map_id)]
     pub map: Vec<(String, u32)>,
 }
@@ -130,9 +131,8 @@ pub struct Cleanup {
 
 fn map_id(text: &str) -> Result<(String, u32), String> {
     let (name, id) = text.split_once('=').ok_or("expected NAME=ID, as in lb_services=12")?;
-    let known = ["lb_frontends4", "lb_services", "lb_backends4", "lb_names"];
-    if !known.contains(&name) {
-        return Err(format!("{name} is none of {}", known.join(", ")));
+    if !TABLES.contains(&name) {
+        return Err(format!("{name} is none of {}", TABLES.join(", ")));
     }
     let id = id.parse().map_err(|_| format!("{id} is no map id: bpftool map list shows them"))?;
     Ok((name.to_owned(), id))
@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn maps_are_named() {
-        assert_eq!(map_id("lb_names=7"), Ok(("lb_names".into(), 7)));
+        for name in TABLES {
+            assert_eq!(map_id(&format!("{name}=7")), Ok((name.into(), 7)));
+        }
         assert!(
             map_id("lb_names").is_err() && map_id("x=1").is_err() && map_id("lb_names=x").is_err()
         );

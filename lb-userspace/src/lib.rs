@@ -1,12 +1,18 @@
 //! socklb's agent: from Kubernetes objects to the BPF tables.
 //!
 //! ```text
-//!  manifests/*.yaml ── source::manifests ── events ──> model ──> publish ──> dataplane ──> lb-ebpf
+//!  manifests/*.yaml ── source::manifests ─┐
+//!  interfaces ──────── source::addresses ─┴ events ──> model ──> publish ──> dataplane ──> lb-ebpf
 //!                                                      pure      pure over    BPF maps     programs
-//!                                                                a Store
+//!  Pods, Namespaces ── optout ── cookies of namespaces ───────── a Store ───> lb_optouts
+//!                                              backends that stopped serving ──> close ──> sockets
 //! ```
+//!
+//! [`commands`] puts it together, [`agent`] runs it, and [`plan`] says where things go in the tables.
 #[forbid(unsafe_code)]
 pub mod agent;
+#[forbid(unsafe_code)]
+mod chain;
 #[forbid(unsafe_code)]
 pub mod cli;
 #[forbid(unsafe_code)]

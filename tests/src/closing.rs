@@ -83,7 +83,7 @@ pub fn origin(socket: &SockRef<'_>, protocol: u8, backend: SocketAddr) -> Result
 
 /// Asks for what is connected to this backend.
 pub fn gone(backend: SocketAddr) -> Request {
-    Request::Gone(vec![Gone { service: SERVICE, backend }])
+    Request::Gone(vec![Gone { service: SERVICE, backend, before: u32::MAX }])
 }
 
 /// A closer, and what it reports.

@@ -52,7 +52,7 @@ pub struct Ended {
     pub cgroup: PathBuf,
 }
 
-/// Runs `command`, a program that calls [`enter`] first thing, to its end or for at most `limit`.
+/// Runs `command`, a program that calls `enter` first thing, to its end or for at most `limit`.
 ///
 /// # Errors
 /// When the surroundings cannot be made, the child cannot be started, or something cannot be

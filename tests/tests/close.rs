@@ -40,8 +40,11 @@ fn point_22_udp_sockets_of_every_kind_are_closed_under_their_application() {
         ];
         let origins = sockets.iter().map(|(_, socket, pod)| origin(&socket.into(), UDP, *pod));
         let running = Running::with(origins.collect::<Result<_>>()?)?;
-        let both =
-            Request::Gone([pod4, pod6].map(|backend| Gone { service: SERVICE, backend }).to_vec());
+        let both = Request::Gone(
+            [pod4, pod6]
+                .map(|backend| Gone { service: SERVICE, backend, before: u32::MAX })
+                .to_vec(),
+        );
         let sum = running.ask(both)?;
         assert_eq!((sum.udp, sum.tcp, sum.missed), (sockets.len(), 0, 0));
         for (what, socket, _) in &sockets {
@@ -95,14 +98,14 @@ fn point_22_tcp_connections_are_closed_if_asked_for() {
         let origins = streams.iter().map(|(stream, pod)| origin(&stream.into(), TCP, *pod));
         let running = Running::with(origins.collect::<Result<_>>()?)?;
 
-        let but_tcp = Request::AllBut { serving: HashSet::new(), tcp: false };
+        let but_tcp = Request::AllBut { serving: HashSet::new(), before: u32::MAX, tcp: false };
         assert_eq!(running.ask(but_tcp)?.tcp, 0);
         for (stream, _) in &mut streams {
             stream.set_nonblocking(true)?;
             let error = stream.read(&mut [0; 8]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WouldBlock, "TCP was not asked for");
         }
-        let all = Request::AllBut { serving: HashSet::new(), tcp: true };
+        let all = Request::AllBut { serving: HashSet::new(), before: u32::MAX, tcp: true };
         let sum = running.ask(all)?;
         assert_eq!((sum.udp, sum.tcp, sum.missed), (0, 3, 0));
         for (stream, pod) in &mut streams {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    close::Gone,
     model::{Model, Notice},
     plan::limbo::Period,
     publish::{Failure, Family, Grace, GraceError, Publisher, Store},
@@ -25,7 +26,7 @@ pub struct Core<S, G> {
     synced: bool,
     /// Backends that no longer serve, with the grace period after which no connect can choose them
     /// any more.
-    retired: VecDeque<(Period, Vec<(u32, SocketAddr)>)>,
+    retired: VecDeque<(Period, Vec<Gone>)>,
 }
 
 /// What a publication could not do, or ignored.
@@ -61,9 +62,13 @@ impl<S: Store, G: Grace> Core<S, G> {
             .iter()
             .filter_map(|retired| self.with_id(&retired.name, retired.backend))
             .collect();
+        // One of them that comes back gets an id that is not given yet.
+        let before = self.publisher.next_backend_id();
         let failures = self.publisher.apply(changes.frontends)?;
         if !retired.is_empty() {
-            self.retired.push_back((self.publisher.fence(), retired));
+            let gone =
+                retired.into_iter().map(|(service, backend)| Gone { service, backend, before });
+            self.retired.push_back((self.publisher.fence(), gone.collect()));
         }
         if self.synced {
             self.publisher.forget_earlier_ids();
@@ -71,9 +76,9 @@ impl<S: Store, G: Grace> Core<S, G> {
         Ok(Outcome { changed, failures, notices: changes.notices })
     }
 
-    /// The backends that no longer serve and that no connect can choose any more, each with the id of
-    /// its Service port, and once. To be asked for when a grace period ends.
-    pub fn take_due_retired(&mut self) -> Vec<(u32, SocketAddr)> {
+    /// The backends that no longer serve and that no connect can choose any more, each once. To be
+    /// asked for when a grace period ends.
+    pub fn take_due_retired(&mut self) -> Vec<Gone> {
         let mut due = Vec::new();
         while let Some((_, retired)) =
             self.retired.pop_front_if(|(period, _)| self.publisher.is_past(*period))

@@ -1,10 +1,11 @@
 //! The agent: one owner that events reach through a channel.
 //!
 //! ```text
-//!  sources ─────── events ─┐
-//!  opt-outs ── namespaces ─┤
-//!  grace thread ── ended ──┤── channel ──> owner: model, publisher, attachment ──> closer
-//!  signals ─────── stop ───┘
+//!  source ──────── objects ─┐
+//!  interfaces ── addresses ─┤                      ┌ core: model, publisher ──> tables
+//!  opt-outs ──── namespaces ┤── channel ──> owner ─┤ attachment, once all is listed
+//!  grace thread ───── ended ┤                      └ surroundings: lb_optouts, closer
+//!  signals ──────────  stop ┘
 //! ```
 //!
 //! Everything that changes belongs to the owner's thread; nothing is shared behind a lock. Events

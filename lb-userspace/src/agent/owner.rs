@@ -11,10 +11,11 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use super::{Core, core::Outcome};
 use crate::{
+    close::Gone,
     plan::limbo::Period,
     publish::{Failure, Grace, Store},
     source::Event,
@@ -46,13 +47,13 @@ pub trait Surroundings {
     /// Leaves the sockets of these network namespaces alone, and no others.
     fn opt_out(&mut self, cookies: &BTreeSet<u64>);
 
-    /// Closes sockets that are connected to these backends, each named with the id of its Service
-    /// port. No connect can choose them any more.
-    fn close(&mut self, gone: Vec<(u32, SocketAddr)>);
+    /// Closes sockets that are connected to these backends. No connect can choose them any more.
+    fn close(&mut self, gone: Vec<Gone>);
 
-    /// Closes sockets that are connected to any backend but these: after the start, when sockets
-    /// may be older than the agent.
-    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>);
+    /// Closes sockets that are connected to any backend but these, each named with the id of its
+    /// Service port: after the start, when sockets may be older than the agent. No backend has the
+    /// id `before` yet, nor a later one.
+    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>, before: u32);
 }
 
 /// The owner of everything that changes.
@@ -107,7 +108,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             log_failures(self.core.publisher().maintain(false)?);
             if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
                 alone = None;
-                self.surroundings.close_all_but(self.core.serving_ids());
+                let before = self.core.publisher().next_backend_id();
+                self.surroundings.close_all_but(self.core.serving_ids(), before);
             }
             let gone = self.core.take_due_retired();
             if !gone.is_empty() {
@@ -130,6 +132,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 Message::GraceEnded => {}
                 Message::OptOuts(cookies) => self.surroundings.opt_out(&cookies),
                 Message::Event(event) => {
+                    trace!("{event}");
                     taken.events += 1;
                     taken.synced |= matches!(event, Event::Synced);
                     self.core.apply(event);

@@ -61,11 +61,11 @@ pub struct Run {
     #[arg(long, help_heading = "Frontends")]
     pub nodeport_localhost: bool,
     /// Let no process in the host's network namespace bind to a NodePort that is served, where it
-    /// would get no connection from this node: bind() fails with EADDRINUSE (before Linux 5.18 with
-    /// EPERM). Needs Linux 5.14
+    /// would get no connection from this node: bind() fails with EADDRINUSE (EPERM before Linux
+    /// 5.18). Needs Linux 5.14
     #[arg(long, help_heading = "Frontends")]
     pub protect_nodeports: bool,
-    /// Balance an address also if an interface of the node has it, other than kube-ipvs0. Otherwise
+    /// Balance a ClusterIP also if an interface of the node has it, other than kube-ipvs0. Otherwise
     /// whoever listens there is reached, as NodeLocal DNSCache wants it
     #[arg(long, help_heading = "Frontends")]
     pub translate_local_addresses: bool,
@@ -95,13 +95,15 @@ pub struct Run {
           help_heading = "What applications notice")]
     pub close_stale: CloseStale,
 
-    /// Most frontends (addresses and ports) at once. 16384 take 2.2 MB of kernel memory, and up to
-    /// 6.4 MB when all are in use; more or fewer take that much more or less
+    /// Most frontends (addresses and ports) at once, of both families together. 16384 take 4.4 MB
+    /// of kernel memory, and up to 8 MB when each is a Service port of its own; more or fewer take
+    /// that much more or less
     #[arg(long, value_name = "N", default_value_t = 16_384, help_heading = "Sizes",
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_frontends: u32,
-    /// Most backends at once, over all frontends, each 16 bytes of kernel memory: 65536 take 1 MB.
-    /// Leave a quarter free: a change writes a service's backends anew before the old are reused
+    /// Most backends of each family at once, over all Service ports. 65536 take 2.6 MB of kernel
+    /// memory: 16 bytes each for IPv4 and 24 for IPv6. Leave a quarter free: a change writes a
+    /// Service port's backends anew before the old are reused
     #[arg(long, value_name = "N", default_value_t = 65_536, help_heading = "Sizes",
           value_parser = clap::value_parser!(u32).range(1..=134_217_728))]
     pub max_backends: u32,

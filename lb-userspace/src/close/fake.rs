@@ -75,8 +75,7 @@ pub(super) fn socket(cookie: u64, family: Family, protocol: u8, peer: &str) -> S
     };
     id.destination_address = peer.ip();
     id.destination_port = peer.port();
-    id.cookie[..4].copy_from_slice(&(cookie as u32).to_ne_bytes());
-    id.cookie[4..].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
+    id.cookie = Socket::cookie_bytes(cookie);
     Socket { family, protocol, id }
 }
 

@@ -27,12 +27,12 @@ mod diag;
 mod fake;
 mod node;
 mod pass;
+mod probe;
 mod request;
 mod stale;
 mod sweep;
 
 use std::{
-    error::Error,
     io, iter,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
@@ -43,9 +43,10 @@ use lb_common::layout::Origin;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::probe::probe;
 pub use self::request::{Gone, Request};
 use self::{node::Kernel, pass::Passes, request::Wanted};
-use crate::netns::NamespaceError;
+use crate::{chain::chain, netns::NamespaceError};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -223,8 +224,7 @@ fn log(report: &Report, said: &mut Vec<String>) {
         "looked for stale sockets"
     );
     for error in &report.errors {
-        let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
-        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let text = chain(error);
         if error.is_lasting() {
             if said.contains(&text) {
                 continue;

@@ -76,6 +76,14 @@ impl Socket {
         u64::from(high) << 32 | u64::from(low)
     }
 
+    /// The inverse of [`Self::cookie`].
+    pub(super) fn cookie_bytes(cookie: u64) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&(cookie as u32).to_ne_bytes());
+        bytes[4..].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
+        bytes
+    }
+
     /// Where the socket is connected to. An IPv4 address is never written as an IPv4-mapped one.
     pub(super) fn peer(&self) -> SocketAddr {
         SocketAddr::new(self.id.destination_address.to_canonical(), self.id.destination_port)
@@ -127,6 +135,7 @@ mod tests {
         id.destination_port = 53;
         id.cookie[..4].copy_from_slice(&2u32.to_ne_bytes());
         id.cookie[4..].copy_from_slice(&1u32.to_ne_bytes());
+        assert_eq!(Socket::cookie_bytes(0x1_0000_0002), id.cookie);
         let socket = Socket { family: Family::Inet6, protocol: 17, id };
         assert_eq!(socket.cookie(), 0x1_0000_0002);
         assert_eq!(socket.peer(), "10.244.0.9:53".parse().unwrap());

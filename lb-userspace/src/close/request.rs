@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{TCP, stale::Stale};
 
@@ -15,6 +15,10 @@ use super::{TCP, stale::Stale};
 ///
 /// By then a grace period must have passed since the backends left the tables: a program that still
 /// saw them there could connect one more socket after the pass that would have closed it.
+///
+/// A pass may come later than it was asked for, when a backend serves (again) that did not then. So
+/// each request names the id that the next backend would have got: backends never get an id twice, and
+/// a socket that was sent to one with this id or a later one is not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Close what is connected to these.
@@ -25,6 +29,8 @@ pub enum Request {
     AllBut {
         /// Service id and address of each backend that serves.
         serving: HashSet<(u32, SocketAddr)>,
+        /// No backend had this id yet, nor a later one.
+        before: u32,
         /// Whether TCP sockets are meant too, beside UDP sockets.
         tcp: bool,
     },
@@ -37,6 +43,8 @@ pub struct Gone {
     pub service: u32,
     /// Where it served.
     pub backend: SocketAddr,
+    /// No backend had this id yet, nor a later one, when it stopped.
+    pub before: u32,
 }
 
 /// A service port's id, and a backend's address and port. IPv6 scopes and flow labels, which
@@ -46,13 +54,15 @@ type Key = (u32, IpAddr, u16);
 /// All requests that wait, as one question to each socket's origin.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    gone: FxHashSet<Key>,
+    /// With the least id that is not meant.
+    gone: FxHashMap<Key, u32>,
     all_but: Vec<AllBut>,
 }
 
 #[derive(Debug)]
 struct AllBut {
     serving: FxHashSet<Key>,
+    before: u32,
     tcp: bool,
 }
 
@@ -60,19 +70,23 @@ impl Wanted {
     pub(super) fn add(&mut self, request: Request) {
         match request {
             Request::Gone(gone) => {
-                self.gone.extend(gone.into_iter().map(|gone| key(gone.service, gone.backend)));
+                for Gone { service, backend, before } in gone {
+                    self.add_gone(key(service, backend), before);
+                }
             }
-            Request::AllBut { serving, tcp } => {
+            Request::AllBut { serving, before, tcp } => {
                 let serving =
                     serving.into_iter().map(|(service, backend)| key(service, backend)).collect();
-                self.all_but.push(AllBut { serving, tcp });
+                self.all_but.push(AllBut { serving, before, tcp });
             }
         }
     }
 
     /// Adds what another one asks for.
     pub(super) fn merge(&mut self, other: Self) {
-        self.gone.extend(other.gone);
+        for (key, before) in other.gone {
+            self.add_gone(key, before);
+        }
         self.all_but.extend(other.all_but);
     }
 
@@ -83,10 +97,18 @@ impl Wanted {
     /// Whether the backend that this socket was sent to no longer serves.
     pub(super) fn means(&self, stale: &Stale) -> bool {
         let key = (stale.service, stale.backend.ip(), stale.backend.port());
-        self.gone.contains(&key)
+        self.gone.get(&key).is_some_and(|before| stale.backend_id < *before)
             || self.all_but.iter().any(|all_but| {
-                (all_but.tcp || stale.protocol != TCP) && !all_but.serving.contains(&key)
+                (all_but.tcp || stale.protocol != TCP)
+                    && stale.backend_id < all_but.before
+                    && !all_but.serving.contains(&key)
             })
+    }
+
+    /// Of a backend that went twice, the later time includes the earlier one.
+    fn add_gone(&mut self, key: Key, before: u32) {
+        let known = self.gone.entry(key).or_insert(before);
+        *known = (*known).max(before);
     }
 }
 
@@ -100,7 +122,7 @@ mod tests {
     use crate::close::{UDP, stale::tests::stale};
 
     fn gone(service: u32, backend: &str) -> Gone {
-        Gone { service, backend: backend.parse().unwrap() }
+        Gone { service, backend: backend.parse().unwrap(), before: u32::MAX }
     }
 
     #[test]
@@ -129,15 +151,34 @@ mod tests {
     fn point_22_after_a_restart_whatever_does_not_serve_is_stale() {
         let serving = HashSet::from([(1, "10.0.0.1:53".parse().unwrap())]);
         let mut wanted = Wanted::default();
-        wanted.add(Request::AllBut { serving: serving.clone(), tcp: false });
+        wanted.add(Request::AllBut { serving: serving.clone(), before: 901, tcp: false });
         assert!(!wanted.is_empty());
         assert!(!wanted.means(&stale(7, UDP, 1, "10.0.0.1:53")));
         assert!(wanted.means(&stale(7, UDP, 1, "10.0.0.2:53")));
         assert!(wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));
         assert!(!wanted.means(&stale(7, TCP, 2, "10.0.0.1:53")), "TCP was not asked for");
         let mut with_tcp = Wanted::default();
-        with_tcp.add(Request::AllBut { serving, tcp: true });
+        with_tcp.add(Request::AllBut { serving, before: 901, tcp: true });
         assert!(with_tcp.means(&stale(7, TCP, 2, "10.0.0.1:53")));
+    }
+
+    #[test]
+    fn point_22_a_backend_that_came_back_since_it_was_asked_for_is_not_meant() {
+        let asked = stale(7, UDP, 1, "10.0.0.1:53");
+        assert_eq!(asked.backend_id, 900);
+        for (before, expected) in [(900, false), (901, true)] {
+            let mut wanted = Wanted::default();
+            wanted.add(Request::Gone(vec![Gone { before, ..gone(1, "10.0.0.1:53") }]));
+            assert_eq!(wanted.means(&asked), expected, "{before}");
+            let mut wanted = Wanted::default();
+            wanted.add(Request::AllBut { serving: HashSet::new(), before, tcp: false });
+            assert_eq!(wanted.means(&asked), expected, "{before}");
+        }
+        let mut twice = Wanted::default();
+        for before in [901, 5] {
+            twice.add(Request::Gone(vec![Gone { before, ..gone(1, "10.0.0.1:53") }]));
+        }
+        assert!(twice.means(&asked));
     }
 
     #[test]
@@ -153,7 +194,7 @@ mod tests {
         let mut wanted = Wanted::default();
         wanted.add(Request::Gone(vec![gone(1, "10.0.0.1:53")]));
         let mut other = Wanted::default();
-        other.add(Request::AllBut { serving: HashSet::new(), tcp: false });
+        other.add(Request::AllBut { serving: HashSet::new(), before: 901, tcp: false });
         assert!(!wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));
         wanted.merge(other);
         assert!(wanted.means(&stale(7, UDP, 2, "10.0.0.1:53")));

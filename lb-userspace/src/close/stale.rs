@@ -16,6 +16,8 @@ pub(super) struct Stale {
     /// IANA's number of TCP or UDP.
     pub(super) protocol: u8,
     pub(super) service: u32,
+    /// The backend's id.
+    pub(super) backend_id: u32,
     /// The peer it must have. An IPv4 address is never written as an IPv4-mapped one.
     pub(super) backend: SocketAddr,
 }
@@ -29,6 +31,7 @@ impl Stale {
             netns: origin.netns,
             protocol: origin.protocol,
             service: origin.service,
+            backend_id: origin.backend_id,
             backend: SocketAddr::new(
                 Ipv6Addr::from(origin.backend.octets()).to_canonical(),
                 origin.backend_port,
@@ -86,6 +89,7 @@ pub(super) mod tests {
             netns: 1,
             protocol: UDP,
             service: 3,
+            backend_id: 900,
             backend: "10.244.0.9:5353".parse().unwrap(),
         };
         assert_eq!(Stale::new(&origin(7, 1, UDP, 3, "10.244.0.9:5353")), Some(expected));

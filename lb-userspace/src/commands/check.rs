@@ -3,7 +3,6 @@
 //! It must never attach a program, pin anything, or leave anything behind: it only loads, reads,
 //! and closes one UDP socket of its own.
 
-mod destroy;
 mod features;
 mod programs;
 mod table;

@@ -7,7 +7,10 @@ mod node;
 mod settings;
 mod signals;
 
-use std::sync::mpsc::{self, Sender};
+use std::{
+    path::Path,
+    sync::mpsc::{self, Sender},
+};
 
 use anyhow::{Result, bail};
 use sd_notify::NotifyState;
@@ -16,7 +19,8 @@ use tracing::{info, warn};
 use self::node::Node;
 use crate::{
     agent::{Core, Message, Owner},
-    cli::Run,
+    chain::chain,
+    cli::{PINS, Run},
     dataplane::{Attachment, KernelConfig, KernelGrace, Object, PinDir, Settings, carried},
     model::Model,
     netns,
@@ -31,6 +35,7 @@ pub fn run(options: Run) -> Result<()> {
     let signals = signals::listen(sender.clone())?;
     // The lock early: a second agent must fail before it makes anything.
     let pins = if options.no_pin { None } else { Some(PinDir::open(&options.pin)?) };
+    tell_of_others(pins.as_ref());
     let cgroup = options.cgroup.clone().map_or_else(cgroup::root, Ok)?;
     let mut settings = settings::object(&options);
     let configuration = settings::configuration(&options, netns::current_cookie()?)?;
@@ -99,6 +104,17 @@ pub fn run(options: Run) -> Result<()> {
     Ok(())
 }
 
+/// Warns if programs are in force that this agent does not replace.
+fn tell_of_others(pins: Option<&PinDir>) {
+    let usual = Path::new(PINS);
+    if pins.is_none_or(|pins| pins.path() != usual) && PinDir::holds_programs(usual) {
+        warn!(
+            "programs that another agent pinned in {PINS} are in force beside this one's: \
+             `socklb cleanup` ends that"
+        );
+    }
+}
+
 /// Takes over what the generation before left for this one: the ids, and the maps that name them.
 /// Both or neither, since an id means nothing without the other.
 fn carry_over(pins: Option<&PinDir>, settings: &mut Settings) -> Ids {
@@ -110,7 +126,7 @@ fn carry_over(pins: Option<&PinDir>, settings: &mut Settings) -> Ids {
         }
         Err(error) => {
             warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
+                error = chain(&error),
                 "the tables of the agent before are not carried over: clients with session \
                  affinity choose anew, and sockets made so far show their backend's address"
             );

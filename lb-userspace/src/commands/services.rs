@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
 };
 
@@ -35,28 +35,100 @@ pub fn services(options: &Services) -> Result<()> {
 
 fn table(frontends: &[FrontendView]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["SERVICE", "FRONTEND", "SLOT", "COUNT", "BACKENDS"]);
+    table.load_preset(NOTHING);
+    table.set_header(["SERVICE", "FRONTEND", "SLOT", "COUNT", "BACKENDS", "NOTE"]);
     for column in [2, 3] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     for view in frontends {
-        let mut backends: Vec<String> =
-            view.backends.iter().take(SHOWN).map(|backend| backend.address.to_string()).collect();
-        match view.backends.len() {
-            0 if view.passed => backends.push("left alone".into()),
-            0 => backends.push("none: refused".into()),
-            count if count > SHOWN => backends.push(format!("{} more", count - SHOWN)),
-            _ => {}
-        }
         table.add_row([
             view.name.clone(),
-            format!("{}/{}", SocketAddr::new(view.address, view.port), view.protocol),
+            place(view),
             view.slot.to_string(),
             view.backends.len().to_string(),
-            backends.join(", "),
+            backends(view),
+            note(view),
         ]);
     }
     table
+}
+
+/// The address and port, or every port of the address.
+fn place(view: &FrontendView) -> String {
+    match (view.port, view.address) {
+        (0, IpAddr::V4(address)) => format!("{address}:*"),
+        (0, IpAddr::V6(address)) => format!("[{address}]:*"),
+        (port, address) => format!("{}/{}", SocketAddr::new(address, port), view.protocol),
+    }
+}
+
+fn backends(view: &FrontendView) -> String {
+    let mut shown: Vec<String> =
+        view.backends.iter().take(SHOWN).map(|backend| backend.address.to_string()).collect();
+    match view.backends.len() {
+        0 if view.passed => shown.push("left alone".into()),
+        0 => shown.push("none: refused".into()),
+        count if count > SHOWN => shown.push(format!("{} more", count - SHOWN)),
+        _ => {}
+    }
+    shown.join(", ")
+}
+
+fn note(view: &FrontendView) -> String {
+    let host = view.host_only.then(|| "host only".to_owned());
+    let affinity = (view.affinity > 0).then(|| format!("affinity {} s", view.affinity));
+    host.into_iter().chain(affinity).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::inspect::BackendView;
+
+    fn view(backends: u32) -> FrontendView {
+        let backend = |id| BackendView { address: format!("10.0.0.{id}:80").parse().unwrap(), id };
+        FrontendView {
+            name: "ns/web/TCP".into(),
+            address: "10.96.0.10".parse().unwrap(),
+            port: 80,
+            protocol: "TCP".into(),
+            slot: 4,
+            id: 2,
+            affinity: 0,
+            host_only: false,
+            passed: false,
+            backends: (1..=backends).map(backend).collect(),
+        }
+    }
+
+    fn row(view: FrontendView) -> String {
+        let table = table(&[view]).to_string();
+        let row = table.lines().nth(1).expect("a row");
+        row.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_row_says_what_becomes_of_a_connect() {
+        let begin = "ns/web/TCP 10.96.0.10:80/TCP 4";
+        assert_eq!(row(view(0)), format!("{begin} 0 none: refused"));
+        assert_eq!(row(view(1)), format!("{begin} 1 10.0.0.1:80"));
+        let four = "10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80, 1 more";
+        assert_eq!(row(view(4)), format!("{begin} 4 {four}"));
+        let passed = FrontendView { passed: true, ..view(0) };
+        assert_eq!(row(passed), format!("{begin} 0 left alone"));
+        let noted = FrontendView { host_only: true, affinity: 10_800, ..view(1) };
+        assert_eq!(row(noted), format!("{begin} 1 10.0.0.1:80 host only, affinity 10800 s"));
+    }
+
+    #[test]
+    fn an_address_that_is_left_to_others_has_no_port() {
+        let known = |address: &str| {
+            let address = address.parse().unwrap();
+            row(FrontendView { address, port: 0, protocol: "any".into(), passed: true, ..view(0) })
+        };
+        assert_eq!(known("10.96.0.10"), "ns/web/TCP 10.96.0.10:* 4 0 left alone");
+        assert_eq!(known("fd00::a"), "ns/web/TCP [fd00::a]:* 4 0 left alone");
+    }
 }

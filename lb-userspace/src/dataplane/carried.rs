@@ -15,7 +15,10 @@ use lb_common::{
     layout::{Affinity, AffinityKey},
 };
 
-use super::inspect::{InspectError, Inspector, Location};
+use super::{
+    attach::is_half_replaced,
+    inspect::{InspectError, Inspector, Location},
+};
 use crate::publish::{Family, Ids, UsedUp};
 
 /// The maps that are carried over, with the shape that they must have. The size counts for the
@@ -50,17 +53,23 @@ pub(super) fn compatible(directory: &Path, affinity: u32) -> Vec<(&'static str, 
 
 /// Why nothing is carried over.
 #[derive(Debug, thiserror::Error)]
-pub enum CarryError {
+pub(crate) enum CarryError {
     /// The tables of the generation before cannot be read.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// There are not enough ids left.
     #[error(transparent)]
     UsedUp(#[from] UsedUp),
+    /// The pins are not those of one generation.
+    #[error("an agent was killed while it took over, so the pins are of two generations")]
+    HalfReplaced,
 }
 
 /// The ids that the tables in a pin directory give to Service ports and backends.
-pub fn ids(directory: &Path) -> Result<Ids, CarryError> {
+pub(crate) fn ids(directory: &Path) -> Result<Ids, CarryError> {
+    if is_half_replaced(directory) {
+        return Err(CarryError::HalfReplaced);
+    }
     let location = Location { ids: HashMap::new(), pins: Some(directory.to_owned()) };
     let tables = Inspector::open(&location)?;
     // The counters last: what was given meanwhile lies below them.

@@ -21,6 +21,11 @@ use crate::publish::StoreError;
 /// Words of [`Config`].
 const SWITCHES: usize = 0;
 const HOST: usize = 1;
+/// The first one of the prefixes.
+const CIDR_WORDS: usize = std::mem::offset_of!(Config, cidrs4) / 8;
+
+// The publisher writes the word between, through a mapping of its own.
+const _: () = assert!(HOST < Config::NEXT_IDS_WORD && Config::NEXT_IDS_WORD < CIDR_WORDS);
 
 /// What the first words of [`Config`] say, and its prefixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,7 +135,6 @@ impl KernelConfig {
     /// Everything but the ids. The switches last: they say how many prefixes there are.
     fn write(&self) {
         self.config.word(0, HOST).store(self.switches.host, Ordering::Relaxed);
-        let first = std::mem::offset_of!(Config, cidrs4) / 8;
         let cidrs4 = self.switches.cidrs4.iter().map(|Cidr4 { address, mask }| {
             let ([a, b, c, d], [e, f, g, h]) = (*address, *mask);
             u64::from_ne_bytes([a, b, c, d, e, f, g, h])
@@ -140,7 +144,7 @@ impl KernelConfig {
                 octets.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word))
             })
         });
-        for (word, value) in (first..).zip(cidrs4.chain(cidrs6)) {
+        for (word, value) in (CIDR_WORDS..).zip(cidrs4.chain(cidrs6)) {
             self.config.word(0, word).store(value, Ordering::Relaxed);
         }
         self.write_switches();

@@ -1,30 +1,31 @@
 //! The kernel's side: loads and attaches the programs, owns the maps, and makes grace periods.
 //!
-//! All `unsafe` code of the agent is in [`mapped`], `sys` and `cookie` here, one short function each. Nothing
-//! in this module knows what a Service is.
+//! All `unsafe` code of the agent is in `mapped`, `sys` and `cookie` here, one short function each.
+//! Nothing in this module knows what a Service is.
 
 #[forbid(unsafe_code)]
-pub mod attach;
+mod attach;
 #[forbid(unsafe_code)]
-pub mod carried;
+pub(crate) mod carried;
 #[forbid(unsafe_code)]
-pub mod config;
+mod config;
 mod cookie;
 #[forbid(unsafe_code)]
-pub mod grace;
+mod grace;
 #[forbid(unsafe_code)]
 pub mod hooks;
 #[forbid(unsafe_code)]
 pub mod inspect;
 #[forbid(unsafe_code)]
-pub mod iterator;
+mod iterator;
 mod mapped;
 #[forbid(unsafe_code)]
-pub mod object;
+mod object;
 #[forbid(unsafe_code)]
-pub mod store;
+mod store;
 mod sys;
 
+pub(crate) use attach::BPF_FS_MAGIC;
 pub use attach::{AttachError, Attachment, PinDir};
 pub use config::{Configuration, KernelConfig};
 pub(crate) use cookie::netns_cookie;

@@ -2,33 +2,36 @@
 //!
 //! Nothing here attaches or pins: that is [`super::attach`].
 
+mod error;
+mod programs;
+mod settings;
+
 use std::{
-    fs, io,
+    fs,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{Array, Map, MapData, MapError},
-    programs::{Program, ProgramError},
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, Map, MapData},
 };
 use lb_common::Counter;
-use thiserror::Error;
 
+pub use self::{error::LoadError, programs::Loaded, settings::Settings};
 use super::{
     carried,
-    hooks::{HOOKS, Hook, INDISPENSABLE, Part},
+    hooks::{HOOKS, Hook},
     iterator::{OriginIterator, Origins},
     store::{KernelStore, Tables},
 };
-use crate::publish::{Sizes, StoreError};
+use crate::publish::Sizes;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/socklb-bpf"));
 
 /// The maps, by name: the order in which tools list them.
-pub const MAPS: [&str; 13] = [
+pub(super) const MAPS: [&str; 13] = [
     "lb_frontends4",
     "lb_frontends6",
     "lb_services",
@@ -43,103 +46,6 @@ pub const MAPS: [&str; 13] = [
     "lb_origins",
     "lb_udp_origins",
 ];
-
-/// The BPF object could not be loaded.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// The kernel has no BTF of itself.
-    #[error(
-        "/sys/kernel/btf/vmlinux is missing: socklb needs a kernel that was built with \
-         CONFIG_DEBUG_INFO_BTF (5.10 or newer)"
-    )]
-    NoBtf,
-    /// A map could not be made.
-    #[error(
-        "cannot make the maps: are root or CAP_BPF and CAP_NET_ADMIN, and enough memory there?"
-    )]
-    Maps(#[source] EbpfError),
-    /// The kernel refused the program without which nothing can be balanced.
-    #[error("the kernel refuses the program {name}")]
-    Program {
-        /// Its name.
-        name: &'static str,
-        /// What the verifier said.
-        source: ProgramError,
-    },
-    /// The object, or the kernel's account of it, lacks something that the agent expects.
-    #[error("there is no {0}")]
-    Missing(&'static str),
-    /// A descriptor could not be duplicated or read.
-    #[error("cannot use a map's descriptor")]
-    Descriptor(#[from] io::Error),
-    /// A map could not be read.
-    #[error("cannot read a map")]
-    Map(#[from] MapError),
-    /// An array could not be mapped into memory.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What is to be loaded.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Entries of the tables.
-    pub sizes: Sizes,
-    /// Clients that session affinity remembers at once.
-    pub affinity: u32,
-    /// Network namespaces that can be opted out at once.
-    pub opt_outs: u32,
-    /// Whether TCP sockets remember the Service that they connected to, for `getpeername()` or
-    /// for closing them. UDP sockets always do.
-    pub note_tcp: bool,
-    /// Whether sockets are shown the Service's address.
-    pub reverse: bool,
-    /// Whether TCP sockets are, too.
-    pub reverse_tcp: bool,
-    /// Whether node ports are kept free.
-    pub protect_node_ports: bool,
-    /// The pin directory whose sockets' origins and clients' affinity are carried over, if they are
-    /// there and of the same shape.
-    pub carried: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The defaults, without anything carried over.
-    pub fn new(sizes: Sizes) -> Self {
-        Self {
-            sizes,
-            affinity: 65_536,
-            opt_outs: 4_096,
-            note_tcp: true,
-            reverse: true,
-            reverse_tcp: true,
-            protect_node_ports: false,
-            carried: None,
-        }
-    }
-
-    /// Whether these settings need a hook.
-    fn need(&self, part: Part) -> bool {
-        match part {
-            Part::Forward => true,
-            Part::Reverse => self.reverse,
-            Part::Bind => self.protect_node_ports,
-        }
-    }
-}
-
-/// How the loading of one program went.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The program and its hook.
-    pub hook: Hook,
-    /// Instructions that the verifier went through (kernel 5.16).
-    pub instructions: Option<u32>,
-    /// What loading took, the verifier's time above all.
-    pub took: Duration,
-    /// Why the kernel refused it, if it did.
-    pub error: Option<String>,
-}
 
 /// The loaded object: maps, and programs that nothing runs yet.
 pub struct Object {
@@ -158,17 +64,24 @@ impl Object {
         if !Path::new("/sys/kernel/btf/vmlinux").exists() {
             return Err(LoadError::NoBtf);
         }
-        match Self::try_load(settings, true) {
+        let carried = settings.carried.as_deref();
+        let carried = carried.map(|pins| carried::compatible(pins, settings.affinity));
+        let carried = carried.unwrap_or_default();
+        match Self::try_load(settings, &carried, true) {
             // Whether the kernel has the helper is best asked by using it: distributions backport.
             // If the program is refused without it too, the first reason is the better one.
             Err(error @ LoadError::Program { .. }) => {
-                Self::try_load(settings, false).map_err(|_| error)
+                Self::try_load(settings, &carried, false).map_err(|_| error)
             }
             other => other,
         }
     }
 
-    fn try_load(settings: &Settings, refuses_with_errno: bool) -> Result<Self, LoadError> {
+    fn try_load(
+        settings: &Settings,
+        carried: &[(&'static str, PathBuf)],
+        refuses_with_errno: bool,
+    ) -> Result<Self, LoadError> {
         let sizes = settings.sizes;
         let note_tcp = u8::from(settings.note_tcp);
         let reverse_tcp = u8::from(settings.reverse_tcp);
@@ -186,15 +99,13 @@ impl Object {
             .override_global("SET_RETVAL", &set_retval, true)
             .override_global("NOTE_TCP", &note_tcp, true)
             .override_global("REVERSE_TCP", &reverse_tcp, true);
-        if let Some(pins) = &settings.carried {
-            for (name, path) in carried::compatible(pins, settings.affinity) {
-                loader.map_pin_path(name, path);
-            }
+        for (name, path) in carried {
+            loader.map_pin_path(name, path);
         }
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Maps)?;
         let mut programs = Vec::new();
         for hook in HOOKS.into_iter().filter(|hook| settings.need(hook.part)) {
-            programs.push(load_program(&mut ebpf, hook)?);
+            programs.push(programs::load(&mut ebpf, hook)?);
         }
         Ok(Self { ebpf, sizes, programs, refuses_with_errno })
     }
@@ -291,32 +202,4 @@ impl Object {
             Ok(sum + bytes.ok_or(LoadError::Missing("memlock line in /proc/self/fdinfo"))?)
         })
     }
-}
-
-fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<Loaded, LoadError> {
-    let program = ebpf.program_mut(hook.name).ok_or(LoadError::Missing(hook.name))?;
-    let start = Instant::now();
-    let result = match program {
-        Program::CgroupSockAddr(program) => program.load(),
-        Program::CgroupSock(program) => program.load(),
-        _ => return Err(LoadError::Missing(hook.name)),
-    };
-    let took = start.elapsed();
-    match result {
-        Ok(()) => {
-            let info = program.info().ok();
-            let instructions = info.and_then(|info| info.verified_instruction_count());
-            Ok(Loaded { hook, instructions, took, error: None })
-        }
-        Err(source) if hook.name == INDISPENSABLE => {
-            Err(LoadError::Program { name: hook.name, source })
-        }
-        Err(error) => Ok(Loaded { hook, instructions: None, took, error: Some(chain(&error)) }),
-    }
-}
-
-/// An error with its causes, on one line but for what the verifier said.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

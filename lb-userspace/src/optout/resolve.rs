@@ -16,6 +16,7 @@ use super::{
     find::{Find, FindError},
     registry::{Notice, PodName, Registry, Wanted},
 };
+use crate::chain::chain;
 
 /// The first pause before a Pod is looked for again; each further one is twice as long,
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -193,15 +194,4 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             }
         }
     }
-}
-
-/// An error and what led to it.
-fn chain(error: &FindError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -159,6 +159,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.ports.find(family, name).map(|port| port.id)
     }
 
+    /// The id that the next new backend gets. No backend had it before, nor a later one.
+    pub fn next_backend_id(&self) -> u32 {
+        self.ids.next.backend
+    }
+
     /// Forgets the ids of the generation before, which take memory. To be called when everything
     /// that was listed at the start is published.
     pub fn forget_earlier_ids(&mut self) {

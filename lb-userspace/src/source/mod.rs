@@ -6,11 +6,14 @@
 pub mod addresses;
 pub mod manifests;
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
-use k8s_openapi::api::{
-    core::v1::{Namespace, Node, Pod, Service},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Node, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 /// An object that takes part in load balancing, or says who does.
@@ -66,4 +69,36 @@ pub enum Event {
     LocalAddresses(Vec<IpAddr>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
+}
+
+impl Object {
+    /// Its kind and metadata.
+    fn parts(&self) -> (Kind, &ObjectMeta) {
+        match self {
+            Self::Service(object) => (Kind::Service, &object.metadata),
+            Self::EndpointSlice(object) => (Kind::EndpointSlice, &object.metadata),
+            Self::Node(object) => (Kind::Node, &object.metadata),
+            Self::Pod(object) => (Kind::Pod, &object.metadata),
+            Self::Namespace(object) => (Kind::Namespace, &object.metadata),
+        }
+    }
+}
+
+/// What happened to which object, for the log.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply(object) => {
+                let (kind, metadata) = object.parts();
+                let namespace = metadata.namespace.as_deref().unwrap_or_default();
+                let name = metadata.name.as_deref().unwrap_or_default();
+                write!(f, "apply {kind:?} {namespace}/{name}")
+            }
+            Self::Delete(ObjectKey { kind, namespace, name }) => {
+                write!(f, "delete {kind:?} {namespace}/{name}")
+            }
+            Self::LocalAddresses(addresses) => write!(f, "local addresses {addresses:?}"),
+            Self::Synced => f.write_str("synced"),
+        }
+    }
 }

@@ -82,7 +82,9 @@ fn point_22_a_retired_backend_is_told_when_no_connect_can_choose_it_any_more() {
     pass(&mut core, &grace);
     assert!(core.take_due_retired().is_empty());
     pass(&mut core, &grace);
-    assert_eq!(core.take_due_retired(), [(id, address("10.0.0.1:1053"))]);
+    // Ids begin at 1, and two backends have one.
+    let gone = Gone { service: id, backend: address("10.0.0.1:1053"), before: 3 };
+    assert_eq!(core.take_due_retired(), [gone]);
     assert!(core.take_due_retired().is_empty());
     assert!(core.publisher().is_settled());
 }
@@ -94,8 +96,20 @@ fn point_22_backends_of_a_service_that_goes_are_told_by_the_id_that_it_had() {
     give(&mut core, gone);
     core.publisher().settle().unwrap();
     assert_eq!(core.publisher().service_id("ns/dns:dns/UDP", Family::V4), None);
+    let due = core.take_due_retired().into_iter().map(|gone| (gone.service, gone.backend));
+    let expected = ["10.0.0.1:1053", "10.0.0.2:1053"].map(|text| (id, address(text)));
+    assert_eq!(due.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn point_22_a_backend_that_comes_back_has_a_later_id_than_those_that_are_meant() {
+    let (mut core, _, _) = core();
+    give(&mut core, [slice(&["10.0.0.2"])]);
+    give(&mut core, [slice(&["10.0.0.1", "10.0.0.2"])]);
+    core.publisher().settle().unwrap();
     let due = core.take_due_retired();
-    assert_eq!(due, ["10.0.0.1:1053", "10.0.0.2:1053"].map(|text| (id, address(text))));
+    assert_eq!(due.iter().map(|gone| gone.before).collect::<Vec<_>>(), [3]);
+    assert_eq!(core.publisher().next_backend_id(), 4);
 }
 
 #[test]

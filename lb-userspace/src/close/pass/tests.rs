@@ -65,7 +65,7 @@ impl Bench {
 }
 
 fn gone(service: u32, backend: &str) -> Request {
-    Request::Gone(vec![Gone { service, backend: backend.parse().unwrap() }])
+    Request::Gone(vec![Gone { service, backend: backend.parse().unwrap(), before: u32::MAX }])
 }
 
 #[test]

@@ -8,11 +8,7 @@ use std::path::Path;
 use rustix::{fs::statfs, thread::CapabilitySet};
 use serde::Serialize;
 
-use super::destroy;
-use crate::{commands::run::cgroup, netns::current_cookie};
-
-/// Magic number of the bpf filesystem (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+use crate::{close, commands::run::cgroup, dataplane::BPF_FS_MAGIC, netns::current_cookie};
 
 /// Something that is there or not.
 #[derive(Debug, Serialize)]
@@ -84,21 +80,24 @@ fn cgroup2() -> Feature {
 
 /// Whether `pin` is, or could be made, on a bpf filesystem.
 fn bpffs(pin: &Path) -> Feature {
-    let parent = pin.ancestors().find(|path| path.exists());
-    let found = parent
+    // Its parent has to be there: `socklb run` makes no more than the last part.
+    let found = [Some(pin), pin.parent()]
+        .into_iter()
+        .flatten()
+        .find(|path| path.exists())
         .and_then(|path| statfs(path).ok())
         .is_some_and(|filesystem| filesystem.f_type as u64 == BPF_FS_MAGIC);
     optional("bpf filesystem", found, || {
         format!(
-            "{} is on none, so balancing ends with the agent (--no-pin): mount one (mount -t bpf \
-             bpf /sys/fs/bpf)",
+            "{} is on none, so `socklb run` needs --no-pin, and balancing ends with it: mount one \
+             (mount -t bpf bpf /sys/fs/bpf)",
             pin.display()
         )
     })
 }
 
 fn sock_destroy() -> Feature {
-    let tried = destroy::probe();
+    let tried = close::probe();
     optional("SOCK_DESTROY", tried.is_ok(), || {
         let why = tried.err().map_or_else(String::new, |error| error.to_string());
         format!(

@@ -7,7 +7,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::{
-    dataplane::{LoadError, Loaded, Object, Origins, Settings, hooks::INDISPENSABLE},
+    chain::chain,
+    dataplane::{Loaded, Object, Origins, Settings, hooks::INDISPENSABLE},
     publish::Sizes,
 };
 
@@ -69,7 +70,7 @@ fn origins(object: &mut Object) -> Program {
         instructions: None,
         load_us: error.is_none().then_some(took.as_micros()),
         supported: error.is_none(),
-        reason: reason(error.as_ref().map(chain).as_deref(), CONSEQUENCE),
+        reason: reason(error.as_ref().map(|error| chain(error)).as_deref(), CONSEQUENCE),
     }
 }
 
@@ -97,15 +98,4 @@ impl Program {
     pub(super) fn is_required(&self) -> bool {
         self.name == INDISPENSABLE
     }
-}
-
-/// An error and what led to it.
-fn chain(error: &LoadError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -5,13 +5,15 @@ use std::{
     net::SocketAddr,
 };
 
-use tracing::{error, info, warn};
+use anyhow::{Context as _, Result};
+use tracing::{error, warn};
 
 use crate::{
     agent::Surroundings,
+    chain::chain,
     cli::CloseStale,
     close::{Closer, Gone, Request},
-    dataplane::{KernelConfig, LoadError, Object, Origins},
+    dataplane::{KernelConfig, Object, Origins},
 };
 
 /// The node, as far as the owner acts on it.
@@ -20,28 +22,31 @@ pub(super) struct Node {
     closer: Option<Closer>,
     /// Whether TCP sockets are closed too.
     tcp: bool,
-    /// Network namespaces that were left alone the last time.
-    left_alone: usize,
 }
 
 impl Node {
     pub(super) fn new(config: KernelConfig, closer: Option<Closer>, stale: CloseStale) -> Self {
-        Self { config, closer, tcp: stale == CloseStale::All, left_alone: 0 }
+        Self { config, closer, tcp: stale == CloseStale::All }
     }
 }
 
 /// Starts to close stale sockets, if that is asked for and possible.
-pub(super) fn closer(object: &mut Object, stale: CloseStale) -> Result<Option<Closer>, LoadError> {
+pub(super) fn closer(object: &mut Object, stale: CloseStale) -> Result<Option<Closer>> {
     let which = match stale {
         CloseStale::None => return Ok(None),
         CloseStale::Udp => Origins::Udp,
         CloseStale::All => Origins::All,
     };
     match object.origins(which) {
-        Ok(origins) => Ok(Some(Closer::start(move || origins.read(), |_| ())?)),
+        Ok(origins) => {
+            let closer = Closer::start(move || origins.read(), |_| ());
+            Ok(Some(closer.context("cannot start the thread that closes stale sockets")?))
+        }
         Err(error) => {
+            // The verifier's log follows, which is for developers.
+            let error = chain(&error);
             warn!(
-                error = %anyhow::Error::from(error),
+                error = error.lines().next().unwrap_or_default(),
                 "this kernel does not tell the sockets that were translated: --close-stale has no \
                  effect, and connected sockets stay with backends that are gone"
             );
@@ -53,27 +58,19 @@ pub(super) fn closer(object: &mut Object, stale: CloseStale) -> Result<Option<Cl
 impl Surroundings for Node {
     fn opt_out(&mut self, cookies: &BTreeSet<u64>) {
         if let Err(error) = self.config.opt_out(cookies) {
-            error!(
-                "some Pods that opted out are balanced nevertheless: {:#}",
-                anyhow::Error::from(error)
-            );
-        }
-        if cookies.len() != self.left_alone {
-            self.left_alone = cookies.len();
-            info!(namespaces = cookies.len(), "network namespaces that opted out are left alone");
+            error!("some Pods that opted out are balanced nevertheless: {}", chain(&error));
         }
     }
 
-    fn close(&mut self, gone: Vec<(u32, SocketAddr)>) {
+    fn close(&mut self, gone: Vec<Gone>) {
         if let Some(closer) = &self.closer {
-            let gone = gone.into_iter().map(|(service, backend)| Gone { service, backend });
-            closer.request(Request::Gone(gone.collect()));
+            closer.request(Request::Gone(gone));
         }
     }
 
-    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>) {
+    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>, before: u32) {
         if let Some(closer) = &self.closer {
-            closer.request(Request::AllBut { serving, tcp: self.tcp });
+            closer.request(Request::AllBut { serving, before, tcp: self.tcp });
         }
     }
 }

@@ -73,6 +73,9 @@ pub(super) fn configuration(options: &Run, host: Option<u64>) -> Result<Configur
             warn!("{flag} {NEEDS}, which this kernel lacks: it has no effect");
         }
     }
+    if !options.refuse_unserved && !options.service_cidr.is_empty() {
+        warn!("--service-cidr has no effect without --refuse-unserved");
+    }
     let cidrs4 = options.service_cidr.iter().filter_map(|cidr| match cidr {
         IpNet::V4(cidr) => {
             Some(Cidr4 { address: cidr.network().octets(), mask: cidr.netmask().octets() })

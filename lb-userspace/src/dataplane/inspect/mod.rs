@@ -64,7 +64,10 @@ pub enum InspectError {
         slot: u32,
     },
     /// A pin could not be opened.
-    #[error("cannot open {}", path.display())]
+    #[error(
+        "cannot open {}: has an agent balanced with this pin directory, and are you root?",
+        path.display()
+    )]
     Pin {
         /// Its path.
         path: PathBuf,
@@ -90,6 +93,17 @@ pub struct Location {
     /// tables' names.
     pub pins: Option<PathBuf>,
 }
+
+/// The tables that are read.
+pub const TABLES: [&str; 7] = [
+    "lb_frontends4",
+    "lb_frontends6",
+    "lb_services",
+    "lb_backends4",
+    "lb_backends6",
+    "lb_names",
+    "lb_config",
+];
 
 /// Open tables.
 pub struct Inspector {

@@ -9,14 +9,14 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
 };
 
-use super::{HEADLESS_LABEL, Port, is_ipv4, protocol, slice};
+use super::{Family, HEADLESS_LABEL, Port, protocol, slice};
 use crate::source::manifests::objects::Name;
 
-/// The slices of one `Endpoints` object, one for each different list of ports.
+/// The slices of one `Endpoints` object in a family, one for each different list of ports.
 ///
 /// The label `endpointslice.kubernetes.io/skip-mirror` says that whoever wrote the object wrote
 /// slices as well, and does not count here: this is called only where there are none.
-pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints) -> Vec<EndpointSlice> {
+pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints, family: Family) -> Vec<EndpointSlice> {
     let labels = endpoints.metadata.labels.as_ref();
     if labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL)) {
         return Vec::new();
@@ -25,14 +25,24 @@ pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints) -> Vec<EndpointSlice
     for subset in endpoints.subsets.iter().flatten() {
         let group = groups.entry(ports(subset)).or_default();
         let mut add = |addresses: &Option<Vec<EndpointAddress>>, ready| {
-            let addresses = addresses.iter().flatten().filter(|address| is_ipv4(&address.ip));
+            let addresses = addresses.iter().flatten().filter(|address| family.has(&address.ip));
             group.extend(addresses.map(|address| endpoint(address, ready)));
         };
         add(&subset.addresses, true);
         add(&subset.not_ready_addresses, false);
     }
-    let slice = |(ports, endpoints): (Vec<_>, _)| slice(name, "endpoints", &ports, endpoints);
+    groups.retain(|_, endpoints| !endpoints.is_empty());
+    let slice =
+        |(ports, endpoints): (Vec<_>, _)| slice(name, "endpoints", family, &ports, endpoints);
     groups.into_iter().map(slice).collect()
+}
+
+/// Whether there is an address of this family, ready or not.
+pub(super) fn has(endpoints: &Endpoints, family: Family) -> bool {
+    let subsets = endpoints.subsets.iter().flatten();
+    let mut addresses = subsets
+        .flat_map(|subset| subset.addresses.iter().chain(&subset.not_ready_addresses).flatten());
+    addresses.any(|address| family.has(&address.ip))
 }
 
 fn ports(subset: &EndpointSubset) -> Vec<Port> {

@@ -14,7 +14,7 @@ use k8s_openapi::{
 
 use rustc_hash::FxHashMap;
 
-use super::{Port, is_ipv4, protocol, publishes_not_ready, slice};
+use super::{Family, Port, protocol, publishes_not_ready, slice};
 use crate::source::manifests::objects::Name;
 
 /// Pods by namespace, label and value, so that a Service costs what it selects and not what the
@@ -53,11 +53,12 @@ impl<'a> PodIndex<'a> {
     }
 }
 
-/// The slices of a Service's Pods, one for each different list of ports: a named `targetPort` may
-/// be another number in another Pod.
+/// The slices of a Service's Pods in a family, one for each different list of ports: a named
+/// `targetPort` may be another number in another Pod.
 pub(super) fn slices<'a>(
     name: Name<'a>,
     service: &'a Service,
+    family: Family,
     pods: &'a PodIndex<'a>,
 ) -> Vec<EndpointSlice> {
     let Some(spec) = &service.spec else { return Vec::new() };
@@ -65,13 +66,13 @@ pub(super) fn slices<'a>(
     let service_ports = spec.ports.as_deref().unwrap_or_default();
     let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
     for pod in pods.matching(name.0, selector) {
-        let Some(endpoint) = endpoint(pod, publishes_not_ready(service)) else { continue };
+        let Some(endpoint) = endpoint(pod, family, publishes_not_ready(service)) else { continue };
         let mut ports: Vec<_> =
             service_ports.iter().filter_map(|port| resolve(port, pod)).collect();
         ports.sort();
         groups.entry(ports).or_default().push(endpoint);
     }
-    let slice = |(ports, endpoints): (Vec<_>, _)| slice(name, "pods", &ports, endpoints);
+    let slice = |(ports, endpoints): (Vec<_>, _)| slice(name, "pods", family, &ports, endpoints);
     groups.into_iter().map(slice).collect()
 }
 
@@ -105,14 +106,14 @@ fn container_port(pod: &Pod, name: &str, protocol_wanted: &str) -> Option<i32> {
         .map(|port| port.container_port)
 }
 
-/// A Pod as an endpoint; `None` if it has no IPv4 address or has run to its end.
-fn endpoint(pod: &Pod, publish_not_ready: bool) -> Option<Endpoint> {
+/// A Pod as an endpoint; `None` if it has no address of this family or has run to its end.
+fn endpoint(pod: &Pod, family: Family, publish_not_ready: bool) -> Option<Endpoint> {
     let status = pod.status.as_ref()?;
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
     let ips = status.pod_ips.iter().flatten().map(|ip| &ip.ip);
-    let address = ips.chain(&status.pod_ip).find(|ip| !ip.is_empty() && is_ipv4(ip))?;
+    let address = ips.chain(&status.pod_ip).find(|ip| family.has(ip))?;
     let serving = is_ready(status);
     let terminating = pod.metadata.deletion_timestamp.is_some();
     Some(Endpoint {

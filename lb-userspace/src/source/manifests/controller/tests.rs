@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::{super::parse::parse, *};
 
+mod families;
+
 /// The made slices of some objects in namespace "default": name, ports and endpoints in short.
 fn made(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
     let text: Vec<_> = objects.into_iter().map(|object| object.to_string()).collect();
@@ -13,7 +15,7 @@ fn made(objects: impl IntoIterator<Item = Value>) -> Vec<String> {
 }
 
 fn display(slice: &EndpointSlice) -> String {
-    assert_eq!(slice.address_type, "IPv4");
+    let family = if slice.address_type == "IPv6" { "IPv6 " } else { "" };
     let labels = slice.metadata.labels.as_ref().expect("labels");
     let ports = slice.ports.iter().flatten().map(|port| {
         let number = port.port.expect("a number");
@@ -38,7 +40,8 @@ fn display(slice: &EndpointSlice) -> String {
     });
     let ports: Vec<_> = ports.collect();
     let endpoints: Vec<_> = endpoints.collect();
-    format!("{} [{}] {}", labels[SERVICE_LABEL], ports.join(" "), endpoints.join(", "))
+    let service = &labels[SERVICE_LABEL];
+    format!("{family}{service} [{}] {}", ports.join(" "), endpoints.join(", "))
 }
 
 fn service(mut spec: Value) -> Value {
@@ -191,15 +194,6 @@ fn ports_of_pods() {
     );
 }
 
-#[test]
-fn the_ipv4_address_of_a_dual_stack_pod() {
-    let ips = json!({"status": {"podIPs": [{"ip": "fd00::1"}, {"ip": "10.0.0.1"}]}});
-    assert_eq!(
-        made([web(json!([{"port": 80}])), pod("a", "fd00::1", ips)]),
-        ["web [:80] 10.0.0.1 ready serving"]
-    );
-}
-
 fn endpoints(labels: Value, subsets: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Endpoints",
@@ -225,6 +219,7 @@ fn endpoints_are_mirrored() {
         [
             "web [:8080] 10.0.0.1 ready on n, 10.0.0.2, 10.0.0.4 ready",
             "web [a:2 x:1] 10.0.0.3 ready",
+            "IPv6 web [:8080] fd00::1 ready",
         ]
     );
     let headless = json!({"service.kubernetes.io/headless": ""});
