@@ -121,7 +121,7 @@ fn point_22_the_iterator_finds_the_origins_of_all_namespaces_sockets() {
         ensure!(reads.any(|read| read.is_ok_and(|read| read == expected)), "it stays");
 
         let running = Running::new(move || all.read())?;
-        let gone = Gone { service: dns, backend: SocketAddr::V4(backend) };
+        let gone = Gone { service: dns, backend: SocketAddr::V4(backend), before: u32::MAX };
         let sum = running.ask(Request::Gone(vec![gone]))?;
         assert_eq!(sum.udp, 1);
         expect_closed(&socket, "the socket that the iterator found")
@@ -142,7 +142,7 @@ fn point_22_more_origins_than_one_read_holds_are_all_found_and_closed() {
         let found: HashSet<_> = origins.read()?.iter().map(|origin| origin.socket).collect();
         assert_eq!(found.len(), SOCKETS, "each once");
         let running = Running::new(move || origins.read())?;
-        let gone = Gone { service, backend: SocketAddr::V4(backend) };
+        let gone = Gone { service, backend: SocketAddr::V4(backend), before: u32::MAX };
         let sum = running.ask(Request::Gone(vec![gone]))?;
         assert_eq!((sum.udp, sum.missed), (SOCKETS, 0));
         sockets.iter().try_for_each(|socket| expect_closed(socket, "one of many"))
