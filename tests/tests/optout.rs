@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     process::{self, Command},
     sync::mpsc::channel,
-    thread,
     time::Duration,
 };
 
@@ -14,7 +13,7 @@ use k8s_openapi::{
     api::core::v1::{Pod, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use lab::netns::Namespace;
+use lab::{netns::Namespace, requirement::Need};
 use lb_userspace::{
     netns::current_cookie,
     optout::{OPT_OUT, OnThisNode, OptOuts, Rules},
@@ -25,18 +24,6 @@ use tokio::runtime;
 /// No test takes as long, unless what it waits for never comes.
 const AT_MOST: Duration = Duration::from_secs(20);
 const LOOPBACK: u32 = 1;
-
-/// Whether this kernel can tell a namespace's cookie; it is noted if not.
-fn supported() -> bool {
-    let supported = current_cookie().expect("a socket").is_some();
-    if !supported {
-        let thread = thread::current();
-        let test = thread.name().expect("called by a test, on the thread of that test");
-        let reason = "the kernel has no SO_NETNS_COOKIE (Linux 5.14)";
-        lab::requirement::note_skip(test, reason).expect("skips are noted");
-    }
-    supported
-}
 
 /// An address that no other test on this machine has: the search goes through all namespaces.
 fn address(index: u32) -> Ipv4Addr {
@@ -75,10 +62,7 @@ fn pod(name: &str, address: Ipv4Addr, opt_out: &str) -> Event {
 
 #[test]
 fn the_namespace_of_a_pod_that_opts_out_is_found_by_its_address() {
-    if !supported() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let (first, second) = (lab.pod(1)?, lab.pod(2)?);
         let (first, second) = (first.namespace(), second.namespace());
         let cookies = [inhabit(first)?, inhabit(second)?];
@@ -109,10 +93,7 @@ fn the_namespace_of_a_pod_that_opts_out_is_found_by_its_address() {
 
 #[test]
 fn the_agents_own_namespace_never_opts_out() {
-    if !supported() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let there = lab.pod(1)?;
         let cookie = inhabit(there.namespace())?;
         // A Pod that shares the agent's namespace, though its manifest does not say so.
