@@ -21,6 +21,7 @@ use std::{
 use anyhow::{Result, ensure};
 use lb_userspace::{
     agent::Core,
+    model::Protocol,
     publish::{Grace, Sizes, Stats, Store},
     source::Event,
 };
@@ -76,7 +77,8 @@ pub fn run(
     tick: impl Fn(u64) + Send,
 ) -> Result<Report> {
     let pods: Vec<Pod> = (0..PODS).map(|index| lab.pod(index)).collect::<Result<_>>()?;
-    let _servers = (0..).zip(&pods).map(serve).collect::<Result<Vec<_>>>()?;
+    let servers = (0..).zip(&pods).map(|(index, pod)| serve(lines, index, pod));
+    let _servers = servers.collect::<Result<Vec<_>>>()?;
     let mut plane = Plane::new(Sizes::new(64, backends))?;
     plane.attach(lab.cgroup())?;
     let (_force, mut core) = plane.into_core();
@@ -128,11 +130,22 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// A Pod's servers: one for the steady Services and one for each that comes and goes.
-fn serve((index, pod): (u16, &Pod)) -> Result<[Server; 2]> {
-    let guests = (0..u16::from(GUESTS)).map(|guest| (line::guest_port(guest), GUEST + guest));
-    let ports = std::iter::once((line::POD_PORT, index)).chain(guests);
-    Ok([pod.serve(ports.clone())?, pod.serve_udp(ports)?])
+/// A Pod's servers: of each protocol one for the steady Services, and one for each that comes and
+/// goes. More would be more descriptors than a process may have as a rule.
+fn serve(lines: &[Line], index: u16, pod: &Pod) -> Result<[Server; 2]> {
+    let ports = |protocol| {
+        let guests =
+            (0..GUESTS).filter(move |&guest| guest_line(lines, guest).protocol == protocol);
+        let guests = guests.map(u16::from);
+        let guests = guests.map(|guest| (line::guest_port(guest), GUEST + guest));
+        std::iter::once((line::POD_PORT, index)).chain(guests)
+    };
+    Ok([pod.serve(ports(Protocol::Tcp))?, pod.serve_udp(ports(Protocol::Udp))?])
+}
+
+/// The line that a guest belongs to.
+fn guest_line(lines: &[Line], guest: u8) -> Line {
+    lines[usize::from(guest) % lines.len()]
 }
 
 fn slices(lines: &[Line], set: u64) -> impl Iterator<Item = Event> {
@@ -168,7 +181,7 @@ fn change<S: Store, G: Grace>(
         log.publish(number, set, || apply(core, slices(lines, set)))?;
         if number % 4 == 0 {
             let guest = random.below(GUESTS.into()) as u8;
-            let line = lines[usize::from(guest) % lines.len()];
+            let line = guest_line(lines, guest);
             let here = &mut present[usize::from(guest)];
             apply(core, line.change_guest(guest, *here))?;
             *here = !*here;

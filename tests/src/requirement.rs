@@ -31,7 +31,7 @@ pub enum Need {
     Ipv6,
     /// Multipath TCP in the kernel, switched on (Linux 5.6).
     Mptcp,
-    /// SO_NETNS_COOKIE (Linux 5.14), without which the agent does not know its own network namespace.
+    /// Numbers that name network namespaces, told by SO_NETNS_COOKIE (Linux 5.14).
     NetnsCookie,
     /// A program that is no part of this project.
     Program(&'static str),
@@ -47,10 +47,9 @@ impl Need {
                 Some(format!("the kernel has no multipath TCP: {error}"))
             }
             Self::NetnsCookie => match current_cookie() {
-                Ok(Some(_)) => None,
                 Ok(None) => Some("the kernel has no SO_NETNS_COOKIE (Linux 5.14)".into()),
-                // No reason to do without: it shows where it matters.
-                Err(_) => None,
+                // What else is wrong shows where it matters.
+                Ok(Some(_)) | Err(_) => None,
             },
             Self::Program(name) if programs::find(name).is_some() => None,
             Self::Program(name) => {

@@ -220,11 +220,23 @@ fn leave_no_room(socket: &Socket) -> Result<()> {
     }
     // A filter takes as much as it is long. This one lets everything through.
     const RETURN_WHOLE: SockFilter = SockFilter::new(0x06, 0, 0, u32::MAX);
-    let fits = |length: &usize| {
-        let filter: Vec<_> = (0..*length).map(|_| RETURN_WHOLE).collect();
-        SockRef::from(socket).attach_filter(&filter).is_ok()
+    let socket = SockRef::from(socket);
+    let attach = |length: usize| {
+        let filter: Vec<_> = (0..length).map(|_| RETURN_WHOLE).collect();
+        socket.attach_filter(&filter)
     };
-    (1..=4096).rev().step_by(2).find(fits).context("no filter at all fits").map(drop)
+    let (mut fits, mut too_long) = (1usize, 4097);
+    while too_long - fits > 1 {
+        let length = fits.midpoint(too_long);
+        if attach(length).is_ok() {
+            // The next one would be charged before this one is let go.
+            socket.detach_filter()?;
+            fits = length;
+        } else {
+            too_long = length;
+        }
+    }
+    Ok(attach(fits)?)
 }
 
 #[test]

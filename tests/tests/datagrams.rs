@@ -262,3 +262,21 @@ fn point_21_a_dissolved_socket_is_bound_to_nothing() {
         Ok(())
     });
 }
+
+#[test]
+fn point_25a_what_comes_straight_from_a_known_backend_shows_its_service() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let mut plane = Plane::on(lab)?;
+        plane.publish(&dns().to([serving.at(0)]))?;
+        for &family in lab.families()? {
+            let (vip, backend) = (VIP.seen_by(family), serving.at(0).seen_by(family));
+            let socket = Socket::udp(family)?;
+            for (to, shown) in [(backend, backend), (vip, vip), (backend, vip)] {
+                let answer = socket.ask(Way::SendTo, b"?", to)?;
+                assert_eq!(answer.source, Some(shown), "{family:?}, {to}");
+            }
+        }
+        Ok(())
+    });
+}

@@ -15,7 +15,7 @@ use lab::{
     family::{Dual, Family},
     plane::Plane,
     port::{Port, cluster_ip},
-    requirement,
+    requirement::Need,
     serving::Serving,
     socket::Errno,
 };
@@ -75,25 +75,10 @@ fn publish(plane: &mut Plane, change: impl Fn(Port) -> Port) -> Result<()> {
     Ok(())
 }
 
-/// Whether the kernel tells the cookies of network namespaces; it is noted if not.
-fn tells_cookies() -> bool {
-    let told = current_cookie().expect("a socket").is_some();
-    if !told {
-        let test = thread::current();
-        let test = test.name().expect("called by a test, on the thread of that test");
-        let reason = "the kernel has no SO_NETNS_COOKIE (Linux 5.14)";
-        requirement::note_skip(test, reason).expect("skips are noted");
-    }
-    told
-}
-
 #[test]
 fn point_16_a_node_port_on_127_0_0_1_is_the_hosts_alone() {
-    if !tells_cookies() {
-        return;
-    }
     const NODE_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 30_080);
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let serving = Serving::start(lab, 1)?;
         let mut plane = Plane::on(lab)?;
         for protocol in [Port::tcp, Port::udp] {
@@ -219,10 +204,7 @@ fn point_18_what_another_proxy_serves_is_known_and_passes() {
 
 #[test]
 fn point_18_a_namespace_that_opts_out_is_neither_translated_nor_refused() {
-    if !tells_cookies() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let serving = Serving::start(lab, 1)?;
         let mut plane = Plane::on_with(lab, |_| (), refusing())?;
         publish(&mut plane, |port| port.to(serving.everywhere()))?;
@@ -251,10 +233,7 @@ fn point_18_a_namespace_that_opts_out_is_neither_translated_nor_refused() {
 
 #[test]
 fn point_18_the_host_alone_is_balanced_and_refused_if_asked_for() {
-    if !tells_cookies() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let serving = Serving::start(lab, 1)?;
         let host_scope = Configuration { host_scope: true, ..refusing() };
         let mut plane = Plane::on_with(lab, |_| (), host_scope)?;

@@ -8,7 +8,7 @@ use std::{
 
 use lb_userspace::model::Protocol;
 
-use super::{GUEST, GUESTS, PODS, Random, Report, line::Line, log::Log};
+use super::{GUEST, GUESTS, PODS, Random, Report, guest_line, line::Line, log::Log};
 use crate::{client, exchange::Way, socket::Socket};
 
 /// Datagrams that a socket sends before another takes its place.
@@ -95,7 +95,7 @@ impl<'a> Client<'a> {
     /// address is no frontend, and there is no route to it.
     fn to_a_guest(&mut self) -> io::Result<bool> {
         let guest = self.random.below(GUESTS.into()) as u8;
-        let line = self.lines[usize::from(guest) % self.lines.len()];
+        let line = guest_line(self.lines, guest);
         let vip = line.guest_vip(guest);
         let outcome = if line.protocol == Protocol::Tcp {
             self.report.connects += 1;
