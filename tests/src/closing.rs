@@ -21,7 +21,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
     socket::{self as lab_socket, Errno},
-    stage::PATIENCE,
+    stage::{PATIENCE, eventually},
 };
 
 /// IANA's number of TCP.
@@ -166,7 +166,8 @@ pub fn expect_open(socket: &UdpSocket, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until an agent has closed the socket under its owner: the next call says so, once.
+/// Waits until an agent has closed the socket under its owner: the next call says so, once. The
+/// kernel takes its peer away only after that (`udp_abort()` in net/ipv4/udp.c).
 ///
 /// # Errors
 /// When it does not.
@@ -179,8 +180,7 @@ pub fn wait_until_closed(socket: &lab_socket::Socket, what: &str) -> Result<()> 
             other => bail!("{what} is not closed: {other:?}"),
         }
     }
-    ensure!(socket.peer().is_err(), "{what} still has a peer");
-    Ok(())
+    eventually(&format!("{what} has no peer"), || Ok(socket.peer().is_err()))
 }
 
 /// Fails unless the socket is connected, and has neither an error nor anything to be received.
