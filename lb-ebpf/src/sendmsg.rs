@@ -32,7 +32,7 @@ pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
     let frontend = ctx.place4();
     let [.., last] = frontend.address.words;
     let key = FrontendKey4::new(last.to_ne_bytes(), frontend.port, UDP as u8);
-    send::<V4>(&ctx, &key, &frontend, place4, SockAddrContext::set_place4)
+    send::<V4>(&ctx, &key, &frontend, ctx.peer4(), place4, SockAddrContext::set_place4)
 }
 
 /// BPF_CGROUP_UDP6_SENDMSG.
@@ -43,7 +43,7 @@ pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
     }
     let frontend = ctx.place6();
     let key = FrontendKey6::new(frontend.address.octets(), frontend.port, UDP as u8);
-    send::<V6>(&ctx, &key, &frontend, place6, SockAddrContext::set_place6)
+    send::<V6>(&ctx, &key, &frontend, ctx.peer6(), place6, SockAddrContext::set_place6)
 }
 
 #[inline(always)]
@@ -51,20 +51,24 @@ fn send<F: Family>(
     ctx: &SockAddrContext,
     key: &F::Key,
     frontend: &Place,
+    peer: Option<Place>,
     place: impl FnOnce(&Selected<F::Backend>) -> Place,
     rewrite: impl Fn(&SockAddrContext, &Place),
 ) -> i32
 where
     Maps: Tables<F>,
 {
-    if ctx.is_connected()
-        && let Some(origin) = origins::get(ctx)
-    {
-        if frontend.is(origin.backend, origin.backend_port) {
+    if let Some(peer) = peer {
+        // A connected socket hears its peer alone, be it a backend, or a Service's address that it
+        // was connected to before that was served here.
+        if frontend.is(peer.address, peer.port) {
             return ALLOW;
         }
-        if frontend.is(origin.frontend, origin.frontend_port) {
-            rewrite(ctx, &Place { address: origin.backend, port: origin.backend_port });
+        if let Some(origin) = origins::get(ctx)
+            && frontend.is(origin.frontend, origin.frontend_port)
+            && peer.is(origin.backend, origin.backend_port)
+        {
+            rewrite(ctx, &peer);
             return ALLOW;
         }
     }
