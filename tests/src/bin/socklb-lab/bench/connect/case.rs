@@ -2,35 +2,23 @@
 //!
 //! Nothing here may put anything but that call into a time that is recorded.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use lab::latency::Latency;
 
-use super::site::Site;
+use super::{
+    act::{Act, Work},
+    calls::Call,
+    sender::Sender,
+    site::Site,
+};
 
 /// Calls at the start of a batch that only bring caches into the batch's own state.
 const WARM_UP: u32 = 20;
 /// Calls that send nothing in the time of a connection with a handshake and a greeting, about.
 const BARE: u32 = 10;
-
-/// Makes the call once, with everything that has to come before and after it, and returns what the
-/// call alone took.
-pub(super) type Call = Box<dyn FnMut(&mut Rng) -> Result<Duration>>;
-/// Makes the sockets of one batch of calls.
-pub(super) type Start = Rc<dyn Fn(&Site) -> Result<Call>>;
-
-/// What a case's calls are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Each makes a connection, and takes accordingly long.
-    Connection,
-    /// Each does what it is for, and is quick.
-    Quick,
-    /// They end right behind the program, so that only its own time means anything.
-    ProgramOnly,
-}
 
 /// One row of the results, as far as it has been measured.
 pub(super) struct Case {
@@ -39,8 +27,8 @@ pub(super) struct Case {
     pub(super) direct: Option<String>,
     site: Rc<Site>,
     hook: &'static str,
-    kind: Kind,
-    start: Start,
+    work: Work,
+    sender: Rc<Sender>,
     /// Every call that was timed.
     pub(super) latency: Latency,
     /// The median of each round, in nanoseconds.
@@ -57,16 +45,16 @@ impl Case {
         direct: Option<String>,
         site: &Rc<Site>,
         hook: &'static str,
-        kind: Kind,
-        start: &Start,
+        work: Work,
+        sender: &Rc<Sender>,
     ) -> Self {
         Self {
             name,
             direct,
             site: Rc::clone(site),
             hook,
-            kind,
-            start: Rc::clone(start),
+            work,
+            sender: Rc::clone(sender),
             latency: Latency::default(),
             medians: Vec::new(),
             program_ns: Vec::new(),
@@ -81,7 +69,7 @@ impl Case {
 
     /// Times this many calls, if the time of the whole call means anything.
     pub(super) fn time(&mut self, calls: u32, rng: &mut Rng) -> Result<()> {
-        if self.kind == Kind::ProgramOnly {
+        if !self.work.is_whole() {
             return Ok(());
         }
         let before = self.runs()?;
@@ -100,7 +88,7 @@ impl Case {
     /// Measures the program over this many calls, or over more that are quick. The kernel's
     /// statistics must be on.
     pub(super) fn count(&mut self, calls: u32, rng: &mut Rng) -> Result<()> {
-        let calls = if self.kind == Kind::Connection { calls } else { calls * BARE };
+        let calls = if self.work.act == Act::TcpConnection { calls } else { calls * BARE };
         let mut call = self.begin(rng)?;
         let Some((runs_before, time_before)) = self.site.statistics(self.hook)? else {
             return Ok(());
@@ -125,7 +113,8 @@ impl Case {
     /// Makes sockets in the case's cgroup, and the first calls.
     fn begin(&self, rng: &mut Rng) -> Result<Call> {
         self.site.enter()?;
-        let mut call = (self.start)(&self.site).with_context(|| self.name.clone())?;
+        let mut call =
+            self.work.start(&self.site, &self.sender).with_context(|| self.name.clone())?;
         for _ in 0..WARM_UP {
             call(rng).with_context(|| self.name.clone())?;
         }

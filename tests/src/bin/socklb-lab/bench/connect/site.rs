@@ -11,14 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lab::{Lab, family::Dual, plane::Plane, port::Port};
+use fastrand::Rng;
+use lab::{Lab, family::Dual, plane::Plane, port::Port, socket::Errno};
 use lb_userspace::{
     dataplane::{Configuration, Settings},
     publish::Sizes,
 };
+use rustix::io::Result as Answer;
 
 /// Addresses reserved for documentation (RFC 5737, RFC 3849): no route in the lab leads there.
-pub(super) const UNROUTED: Dual =
+const UNROUTED: Dual =
     Dual::new(Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 1);
 /// Services whose only backend is [`UNROUTED`]: as many as one UDP socket can talk to at once.
 pub(super) const DEAD_ENDS: u32 = lb_common::layout::PEERS as u32;
@@ -31,18 +33,46 @@ const BATCH: u32 = 5_000;
 /// Long beyond any run, in seconds.
 const AFFINITY: u32 = 10_800;
 
+/// Where calls go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    /// Straight to the Pod.
+    Pod,
+    /// Any frontend that leads to the Pod, each with the same chance.
+    Any,
+    /// One frontend that leads to the Pod.
+    Service,
+    /// A frontend that leads to [`UNROUTED`].
+    DeadEnd,
+    /// Another one, with session affinity.
+    Sticky,
+    /// Straight to [`UNROUTED`].
+    Unrouted,
+}
+
+impl To {
+    /// What the kernel answers if nothing else is wrong.
+    pub(super) fn answer(self) -> Answer<()> {
+        match self {
+            Self::Pod | Self::Any | Self::Service => Ok(()),
+            Self::DeadEnd | Self::Sticky | Self::Unrouted => Err(Errno::NETUNREACH),
+        }
+    }
+}
+
 /// A cgroup, and what is in force there.
 pub(super) struct Site {
     cgroup: PathBuf,
     /// How many frontends lead to the Pod, in each family and for each of TCP and UDP.
     pub(super) frontends: u32,
+    pod: Dual,
     plane: Option<Plane>,
 }
 
 impl Site {
     /// A cgroup without programs.
-    pub(super) fn bare(lab: &Lab) -> Result<Self> {
-        Ok(Self { cgroup: cgroup(lab, "bare")?, frontends: 0, plane: None })
+    pub(super) fn bare(lab: &Lab, pod: Dual) -> Result<Self> {
+        Ok(Self { cgroup: cgroup(lab, "bare")?, frontends: 0, pod, plane: None })
     }
 
     /// A cgroup with all programs that socklb has. With `tcp_peername` TCP sockets are shown the
@@ -50,13 +80,12 @@ impl Site {
     pub(super) fn new(lab: &Lab, frontends: u32, pod: Dual, tcp_peername: bool) -> Result<Self> {
         let name = if tcp_peername { "frontends" } else { "nopeername" };
         let cgroup = cgroup(lab, &format!("{name}-{frontends}"))?;
-        // Every number is a frontend in two families, and for two protocols in each.
-        let entries = (frontends + DEAD_ENDS + 1) * 4;
+        let entries = (frontends + DEAD_ENDS + 1) * 2;
         let settings = Settings {
             note_tcp: tcp_peername,
             reverse_tcp: tcp_peername,
             protect_node_ports: true,
-            ..Settings::new(Sizes::new(entries, entries))
+            ..Settings::new(Sizes::new(entries * 2, entries))
         };
         let configuration = Configuration { protect_node_ports: true, ..Configuration::default() };
         let mut plane = Plane::with(&settings, configuration)?;
@@ -66,7 +95,7 @@ impl Site {
             plane.apply(changes.flat_map(|port| port.changes().collect::<Vec<_>>()))?;
         }
         plane.attach(&cgroup)?;
-        Ok(Self { cgroup, frontends, plane: Some(plane) })
+        Ok(Self { cgroup, frontends, pod, plane: Some(plane) })
     }
 
     /// Moves this process there: sockets made from now on belong to it.
@@ -82,14 +111,29 @@ impl Site {
         Ok(plane.map(|plane| plane.object.statistics(hook)).transpose()?)
     }
 
-    /// The frontend with this number below [`DEAD_ENDS`], whose backend is [`UNROUTED`].
-    pub(super) fn dead_end(&self, number: u32) -> Dual {
-        vip(self.frontends + number)
+    /// The address of one call, or of all.
+    pub(super) fn address(&self, to: To) -> Dual {
+        match to {
+            To::Pod => self.pod,
+            To::Any | To::Service => vip(self.frontends / 2),
+            To::DeadEnd => vip(self.frontends),
+            To::Sticky => vip(self.frontends + DEAD_ENDS),
+            To::Unrouted => UNROUTED,
+        }
     }
 
-    /// The frontend with session affinity: to [`UNROUTED`] for TCP, to the Pod for UDP.
-    pub(super) fn sticky(&self) -> Dual {
-        vip(self.frontends + DEAD_ENDS)
+    /// The address of each call anew.
+    pub(super) fn addresses(&self, to: To) -> Box<dyn FnMut(&mut Rng) -> Dual> {
+        let (always, frontends) = (self.address(to), self.frontends);
+        match to {
+            To::Any => Box::new(move |rng| vip(rng.u32(..frontends))),
+            _ => Box::new(move |_| always),
+        }
+    }
+
+    /// Each frontend that leads to [`UNROUTED`] without affinity.
+    pub(super) fn dead_ends(&self) -> impl Iterator<Item = Dual> + use<> {
+        (self.frontends..self.frontends + DEAD_ENDS).map(vip)
     }
 }
 
@@ -107,12 +151,12 @@ fn ports(number: u32, frontends: u32, pod: Dual) -> [Port; 2] {
     match number {
         number if number < frontends => [tcp.to([pod]), udp.to([pod])],
         number if number < frontends + DEAD_ENDS => [tcp.to([UNROUTED]), udp.to([UNROUTED])],
-        _ => [tcp.to([UNROUTED]).affinity(AFFINITY), udp.to([pod]).affinity(AFFINITY)],
+        _ => [tcp, udp].map(|port| port.to([UNROUTED]).affinity(AFFINITY)),
     }
 }
 
-/// The frontend with this number: its backend is the Pod if it is below [`Site::frontends`].
-pub(super) fn vip(number: u32) -> Dual {
+/// The frontend with this number.
+fn vip(number: u32) -> Dual {
     let v6 = Ipv6Addr::from(FIRST_VIP6 + u128::from(number));
     Dual::new(Ipv4Addr::from(FIRST_VIP + number), v6, VIP_PORT)
 }
