@@ -5,7 +5,7 @@
 //! 32-bit word of an IPv6 address at a time, the port with 4 bytes. Accesses are volatile, since the
 //! compiler would merge them.
 
-use aya_ebpf::programs::SockAddrContext;
+use aya_ebpf::{bindings::bpf_sock, programs::SockAddrContext};
 use lb_common::{Octets, Place};
 
 /// `TCP_ESTABLISHED` (include/net/tcp_states.h): the state of a connected UDP socket too.
@@ -21,6 +21,10 @@ pub(crate) trait Address {
     fn protocol(&self) -> u32;
     /// Whether the socket is connected.
     fn is_connected(&self) -> bool;
+    /// The peer, of a connected socket in an IPv4 hook.
+    fn peer4(&self) -> Option<Place>;
+    /// The peer, of a connected socket in an IPv6 hook.
+    fn peer6(&self) -> Option<Place>;
     /// The address, of an IPv4 hook.
     fn place4(&self) -> Place;
     /// The address, of an IPv6 hook.
@@ -40,10 +44,31 @@ impl Address for SockAddrContext {
 
     #[inline(always)]
     fn is_connected(&self) -> bool {
-        // SAFETY: as above; the hooks that ask for it are never run without a socket.
-        let socket = unsafe { (&raw const (*self.sock_addr).__bindgen_anon_1.sk).read_volatile() };
-        // SAFETY: the verifier knows the pointer for the socket, and checks the access.
-        !socket.is_null() && unsafe { (&raw const (*socket).state).read_volatile() } == ESTABLISHED
+        connected(self).is_some()
+    }
+
+    #[inline(always)]
+    fn peer4(&self) -> Option<Place> {
+        let socket = connected(self)?;
+        // SAFETY: as in `connected`.
+        let address = unsafe { (&raw const (*socket).dst_ip4).read_volatile() };
+        Some(Place { address: Octets::v4(address.to_ne_bytes()), port: port_of_peer(socket) })
+    }
+
+    #[inline(always)]
+    fn peer6(&self) -> Option<Place> {
+        let socket = connected(self)?;
+        // SAFETY: as in `connected`.
+        let words = unsafe {
+            let word = &raw const (*socket).dst_ip6 as *const u32;
+            [
+                word.read_volatile(),
+                word.add(1).read_volatile(),
+                word.add(2).read_volatile(),
+                word.add(3).read_volatile(),
+            ]
+        };
+        Some(Place { address: Octets { words }, port: port_of_peer(socket) })
     }
 
     #[inline(always)]
@@ -99,4 +124,23 @@ impl Address for SockAddrContext {
             (&raw mut (*self.sock_addr).user_port).write_volatile(place.port.to_be().into());
         }
     }
+}
+
+/// The context's socket, if it is connected.
+#[inline(always)]
+fn connected(ctx: &SockAddrContext) -> Option<*const bpf_sock> {
+    // SAFETY: as in `protocol`; the hooks that ask for it are never run without a socket.
+    let socket = unsafe { (&raw const (*ctx.sock_addr).__bindgen_anon_1.sk).read_volatile() };
+    // SAFETY: the verifier knows the pointer for the socket, and checks the access.
+    let is =
+        !socket.is_null() && unsafe { (&raw const (*socket).state).read_volatile() } == ESTABLISHED;
+    is.then_some(socket.cast_const())
+}
+
+/// In host byte order. The field has four bytes before Linux 5.18, and may be read as such after.
+#[inline(always)]
+fn port_of_peer(socket: *const bpf_sock) -> u16 {
+    // SAFETY: as in `connected`.
+    let port = unsafe { (&raw const (*socket).dst_port).cast::<u32>().read_volatile() };
+    u16::from_be(port as u16)
 }

@@ -1,8 +1,7 @@
 //! `lb_udp_origins`: the Services that an unconnected UDP socket talks to, kept with the socket.
 //!
-//! `lb_common::peers` is what is done with them. sendmsg writes under the socket's lock; recvmsg
-//! reads without it, and may see an entry that is being replaced: then the datagram, which came from
-//! a backend that the socket is leaving, shows what it would have shown a moment later.
+//! `lb_common::peers` is what is done with them. sendmsg and recvmsg both run under the socket's
+//! lock, so neither sees an entry that the other is writing.
 
 use aya_ebpf::{btf_maps::SkStorage, macros::btf_map, programs::SockAddrContext};
 use lb_common::UdpOrigins;
@@ -15,7 +14,7 @@ static UDP_ORIGINS: SkStorage<UdpOrigins> = SkStorage::new();
 #[expect(clippy::mut_from_ref, reason = "the storage is the socket's, not the context's")]
 pub(crate) fn get(ctx: &SockAddrContext) -> Option<&mut UdpOrigins> {
     // SAFETY: the storage is as large as the value and lives as long as the socket, whose lock the
-    // hooks hold that write.
+    // hooks hold.
     unsafe { UDP_ORIGINS.get_ptr_mut(ctx).as_mut() }
 }
 

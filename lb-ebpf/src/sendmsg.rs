@@ -4,7 +4,8 @@
 //! The hooks run under the socket's lock (`udp_sendmsg()` in net/ipv4/udp.c, kernel 4.18) for every
 //! datagram that names its destination, so whatever they do is everyone's cost. On an AF_INET6
 //! socket, datagrams to IPv4 arrive at sendmsg4, as do those of plain `send()` if it is connected to
-//! an IPv4 peer; then the address is the backend's already.
+//! an IPv4 peer; then the address is the backend's already. UDP-Lite's datagrams arrive here too,
+//! as long as the kernel has it.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::{
@@ -25,18 +26,24 @@ use crate::{
 /// BPF_CGROUP_UDP4_SENDMSG.
 #[cgroup_sock_addr(sendmsg4)]
 pub(crate) fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    if ctx.protocol() != UDP {
+        return ALLOW;
+    }
     let frontend = ctx.place4();
     let [.., last] = frontend.address.words;
     let key = FrontendKey4::new(last.to_ne_bytes(), frontend.port, UDP as u8);
-    send::<V4>(&ctx, &key, &frontend, place4, SockAddrContext::set_place4)
+    send::<V4>(&ctx, &key, &frontend, ctx.peer4(), place4, SockAddrContext::set_place4)
 }
 
 /// BPF_CGROUP_UDP6_SENDMSG.
 #[cgroup_sock_addr(sendmsg6)]
 pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    if ctx.protocol() != UDP {
+        return ALLOW;
+    }
     let frontend = ctx.place6();
     let key = FrontendKey6::new(frontend.address.octets(), frontend.port, UDP as u8);
-    send::<V6>(&ctx, &key, &frontend, place6, SockAddrContext::set_place6)
+    send::<V6>(&ctx, &key, &frontend, ctx.peer6(), place6, SockAddrContext::set_place6)
 }
 
 #[inline(always)]
@@ -44,20 +51,24 @@ fn send<F: Family>(
     ctx: &SockAddrContext,
     key: &F::Key,
     frontend: &Place,
+    peer: Option<Place>,
     place: impl FnOnce(&Selected<F::Backend>) -> Place,
     rewrite: impl Fn(&SockAddrContext, &Place),
 ) -> i32
 where
     Maps: Tables<F>,
 {
-    if ctx.is_connected()
-        && let Some(origin) = origins::get(ctx)
-    {
-        if frontend.is(origin.backend, origin.backend_port) {
+    if let Some(peer) = peer {
+        // A connected socket hears its peer alone, be it a backend, or a Service's address that it
+        // was connected to before that was served here.
+        if frontend.is(peer.address, peer.port) {
             return ALLOW;
         }
-        if frontend.is(origin.frontend, origin.frontend_port) {
-            rewrite(ctx, &Place { address: origin.backend, port: origin.backend_port });
+        if let Some(origin) = origins::get(ctx)
+            && frontend.is(origin.frontend, origin.frontend_port)
+            && peer.is(origin.backend, origin.backend_port)
+        {
+            rewrite(ctx, &peer);
             return ALLOW;
         }
     }

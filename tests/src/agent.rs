@@ -21,8 +21,9 @@ use crate::{
     process::{self, Process},
 };
 
-/// How long the agent may take until it reports READY=1.
-const STARTING: Duration = Duration::from_secs(10);
+/// How long the agent may take until it reports READY=1: the verifier's time above all, where the
+/// processor is emulated.
+const STARTING: Duration = Duration::from_secs(30);
 
 /// The running agent. Dropping it ends it.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Agent {
     /// `guard` is the path of `socklb-lab`. The agent dies with the calling *thread*.
     ///
     /// # Errors
-    /// When it cannot be started, ends, or is not ready in ten seconds; with its log.
+    /// When it cannot be started, ends, or is not ready in half a minute; with its log.
     pub fn start(lab: &Lab, guard: &Path, agent: &Path, arguments: &[OsString]) -> Result<Self> {
         let path = lab.scratch().join("notify");
         let notify = UnixDatagram::bind(&path)

@@ -7,7 +7,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::mpsc::{self, Receiver},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,13 @@ use lb_userspace::{
     close::{Closer, Gone, LOOKS, Report, Request},
     netns::current_cookie,
 };
+use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::{
+    socket::{self as lab_socket, Errno},
+    stage::{PATIENCE, eventually},
+};
 
 /// IANA's number of TCP.
 pub const TCP: u8 = 6;
@@ -157,6 +163,34 @@ pub fn expect_open(socket: &UdpSocket, what: &str) -> Result<()> {
     let error = receive(socket, what)?;
     ensure!(error.kind() == ErrorKind::WouldBlock, "{what} does not wait for datagrams: {error}");
     ensure!(socket.peer_addr().is_ok(), "{what} has lost its peer");
+    Ok(())
+}
+
+/// Waits until an agent has closed the socket under its owner: the next call says so, once. The
+/// kernel takes its peer away only after that (`udp_abort()` in net/ipv4/udp.c).
+///
+/// # Errors
+/// When it does not.
+pub fn wait_until_closed(socket: &lab_socket::Socket, what: &str) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match socket.receive() {
+            Err(Errno::CONNABORTED) => break,
+            Err(Errno::AGAIN) if start.elapsed() < PATIENCE => {}
+            other => bail!("{what} is not closed: {other:?}"),
+        }
+    }
+    eventually(&format!("{what} has no peer"), || Ok(socket.peer().is_err()))
+}
+
+/// Fails unless the socket is connected, and has neither an error nor anything to be received.
+///
+/// # Errors
+/// When it is not.
+pub fn expect_unharmed(socket: &lab_socket::Socket, what: &str) -> Result<()> {
+    let received = rustix::net::recv(socket, &mut [0; 8], RecvFlags::DONTWAIT);
+    ensure!(matches!(received, Err(Errno::AGAIN)), "{what} does not wait: {received:?}");
+    ensure!(socket.peer().is_ok(), "{what} has lost its peer");
     Ok(())
 }
 

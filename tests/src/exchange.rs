@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use rustix::io::{Errno, Result};
 
-use crate::socket::Socket;
+use crate::{family::Family, socket::Socket};
 
 /// What a server answered to a datagram, or says of itself on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Way {
     SendTo,
     /// `sendmsg()`, `recvmsg()`.
     SendMsg,
-    /// `sendmmsg()`, `recvmsg()`.
+    /// `sendmmsg()`, `recvmmsg()`.
     SendMmsg,
 }
 
@@ -63,10 +63,59 @@ impl Socket {
             }
             Way::SendMmsg => {
                 self.send_mmsg(payload, to)?;
-                self.receive_msg()?
+                self.receive_mmsg()?
             }
         };
         if answer.payload == payload { Ok(answer) } else { Err(Errno::BADMSG) }
+    }
+}
+
+/// A way to ask a server who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Over a TCP connection.
+    Tcp,
+    /// With a datagram.
+    Udp(Way),
+}
+
+/// What a socket learned of the server that it asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Who answered.
+    pub identity: u16,
+    /// Its address, as the socket shows it: by `getpeername()` if it is connected, or else as the
+    /// answer's source.
+    pub peer: SocketAddr,
+}
+
+impl Means {
+    /// TCP, connected UDP and unconnected UDP: each kind of socket once.
+    pub const KINDS: [Self; 3] = [Self::Tcp, Self::Udp(Way::Connected), Self::Udp(Way::SendTo)];
+
+    /// TCP, and each way of sending a datagram.
+    pub fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Tcp).chain(Way::ALL.map(Self::Udp))
+    }
+
+    /// Asks on a socket of its own.
+    ///
+    /// # Errors
+    /// Those of the system calls; EBADMSG when something else was answered.
+    pub fn ask(self, family: Family, to: impl Into<SocketAddr>) -> Result<Met> {
+        match self {
+            Self::Tcp => {
+                let socket = Socket::tcp(family)?;
+                socket.connect(to)?;
+                Ok(Met { peer: socket.peer()?, identity: socket.identity()? })
+            }
+            Self::Udp(way) => {
+                let socket = Socket::udp(family)?;
+                let Answer { identity, source, .. } = socket.ask(way, b"who?", to)?;
+                let peer = source.map_or_else(|| socket.peer(), Ok)?;
+                Ok(Met { identity, peer })
+            }
+        }
     }
 }
 

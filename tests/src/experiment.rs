@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     thread,
 };
@@ -74,6 +75,22 @@ impl Lab {
     /// When the Pod exists already.
     pub fn pod(&self, index: u8) -> Result<Pod> {
         Pod::create(index, self.ipv6)
+    }
+
+    /// Gives the calling thread's namespace another address, on the loopback interface.
+    ///
+    /// # Errors
+    /// When it has it already.
+    pub fn assign(&self, address: impl Into<IpAddr>) -> Result<()> {
+        link::assign(link::LOOPBACK, address.into())
+    }
+
+    /// Takes away what [`assign`](Self::assign) gave.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unassign(&self, address: impl Into<IpAddr>) -> Result<()> {
+        link::unassign(link::LOOPBACK, address.into())
     }
 
     /// The kinds of sockets that can be had here. What is missing is noted as skipped, for the test

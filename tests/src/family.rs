@@ -43,6 +43,12 @@ impl Dual {
         Self { v4: SocketAddrV4::new(v4, port), v6: SocketAddrV6::new(v6, port, 0, 0) }
     }
 
+    /// The ClusterIPs 10.96.0.`host` and fd00:10:96::`host`, with a port in host byte order.
+    pub const fn cluster_ip(host: u8, port: u16) -> Self {
+        let v6 = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, host as u16);
+        Self::new(Ipv4Addr::new(10, 96, 0, host), v6, port)
+    }
+
     /// As a socket of this family is told it, and tells it.
     pub fn seen_by(self, family: Family) -> SocketAddr {
         match family {

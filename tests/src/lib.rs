@@ -40,6 +40,7 @@ mod ipv6;
 mod isolate;
 pub mod latency;
 mod link;
+pub mod manifest;
 pub mod mounts;
 pub mod netns;
 pub mod objects;
@@ -53,8 +54,10 @@ pub mod programs;
 pub mod requirement;
 mod scratch;
 pub mod server;
+pub mod serving;
 mod signals;
 pub mod socket;
+pub mod stage;
 pub mod supervise;
 
 pub use experiment::Lab;

@@ -101,6 +101,34 @@ pub(crate) fn point_to_point(index: u32, local: IpAddr, peer: IpAddr) -> Result<
     }
 }
 
+/// Gives the interface `index` an address. No route but the local one comes with it.
+pub(crate) fn assign(index: u32, address: IpAddr) -> Result<()> {
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    netlink(async |handle| handle.address().add(index, address, whole).execute().await)
+        .with_context(|| format!("cannot give interface {index} the address {address}"))?;
+    match address {
+        IpAddr::V4(_) => Ok(()),
+        IpAddr::V6(address) => wait_until_local(index, address),
+    }
+}
+
+/// Takes an address away from the interface `index`.
+pub(crate) fn unassign(index: u32, address: IpAddr) -> Result<()> {
+    netlink(async |handle| {
+        let mut found = handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .set_address_filter(address)
+            .execute();
+        while let Some(message) = found.try_next().await? {
+            handle.address().del(message).execute().await?;
+        }
+        Ok(())
+    })
+    .with_context(|| format!("cannot take the address {address} from interface {index}"))
+}
+
 /// Sends what is for `network` through `gateway`, which the interface `index` leads to.
 pub(crate) fn route(index: u32, network: (IpAddr, u8), gateway: IpAddr) -> Result<()> {
     let (address, prefix) = network;

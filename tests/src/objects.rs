@@ -1,6 +1,6 @@
 //! Typed Kubernetes objects, as events of a source.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::{
     api::{
@@ -9,13 +9,17 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use lb_userspace::source::{Event, Kind, Object, ObjectKey};
+use lb_userspace::{
+    model::Protocol,
+    source::{Event, Kind, Object, ObjectKey},
+};
 
 const NAMESPACE: &str = "lab";
 const PORT_NAME: &str = "http";
 
-/// A Service with one TCP port, created or changed.
-pub fn service(name: &str, cluster_ip: Ipv4Addr, port: u16) -> Event {
+/// A Service with one port, created or changed.
+pub fn service(name: &str, cluster_ip: impl Into<IpAddr>, protocol: Protocol, port: u16) -> Event {
+    let cluster_ip = cluster_ip.into();
     Event::Apply(Object::Service(Box::new(Service {
         metadata: metadata(name),
         spec: Some(ServiceSpec {
@@ -23,7 +27,7 @@ pub fn service(name: &str, cluster_ip: Ipv4Addr, port: u16) -> Event {
             ports: Some(vec![ServicePort {
                 name: Some(PORT_NAME.into()),
                 port: port.into(),
-                protocol: Some("TCP".into()),
+                protocol: Some(protocol.to_string()),
                 ..ServicePort::default()
             }]),
             ..ServiceSpec::default()
@@ -32,21 +36,27 @@ pub fn service(name: &str, cluster_ip: Ipv4Addr, port: u16) -> Event {
     })))
 }
 
-/// All endpoints of a Service, in one slice, created or changed.
-pub fn slice(service: &str, addresses: impl IntoIterator<Item = Ipv4Addr>, port: u16) -> Event {
+/// All endpoints of a Service, in one slice, created or changed. They are of one family; without any
+/// the slice is of IPv4.
+pub fn slice<A: Into<IpAddr>>(
+    service: &str,
+    addresses: impl IntoIterator<Item = A>,
+    protocol: Protocol,
+    port: u16,
+) -> Event {
+    let addresses: Vec<IpAddr> = addresses.into_iter().map(Into::into).collect();
+    let family = if addresses.first().is_some_and(IpAddr::is_ipv6) { "IPv6" } else { "IPv4" };
     let labels = [("kubernetes.io/service-name".to_owned(), service.to_owned())];
-    let endpoint = |address: Ipv4Addr| Endpoint {
-        addresses: vec![address.to_string()],
-        ..Endpoint::default()
-    };
+    let endpoint =
+        |address: IpAddr| Endpoint { addresses: vec![address.to_string()], ..Endpoint::default() };
     Event::Apply(Object::EndpointSlice(Box::new(EndpointSlice {
         metadata: ObjectMeta { labels: Some(labels.into()), ..metadata(service) },
-        address_type: "IPv4".into(),
+        address_type: family.into(),
         endpoints: Some(addresses.into_iter().map(endpoint).collect()),
         ports: Some(vec![EndpointPort {
             name: Some(PORT_NAME.into()),
             port: Some(port.into()),
-            protocol: Some("TCP".into()),
+            protocol: Some(protocol.to_string()),
             ..EndpointPort::default()
         }]),
     })))

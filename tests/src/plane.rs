@@ -15,7 +15,7 @@ use lb_userspace::{
 };
 use rustix::io::Errno;
 
-use crate::port::Port;
+use crate::{Lab, port::Port};
 
 /// Tables in the kernel and their writer. Dropping it detaches the programs.
 pub struct Plane {
@@ -49,6 +49,31 @@ impl Plane {
         let grace = KernelGrace::new(|| ())?;
         let publisher = Publisher::new(object.store()?, grace, settings.sizes, Ids::default());
         Ok(Self { object, publisher, config, attachment: None })
+    }
+
+    /// Empty tables, with room for what a test needs, and the programs in force on the experiment's
+    /// cgroup.
+    ///
+    /// # Errors
+    /// When the kernel refuses the maps, connect4 or the attachment.
+    pub fn on(lab: &Lab) -> Result<Self> {
+        Self::on_with(lab, |_| (), Configuration::default())
+    }
+
+    /// The same, with settings that differ, and this configuration.
+    ///
+    /// # Errors
+    /// As those of [`on`](Self::on).
+    pub fn on_with(
+        lab: &Lab,
+        differ: impl FnOnce(&mut Settings),
+        configuration: Configuration,
+    ) -> Result<Self> {
+        let mut settings = Settings::new(Sizes::new(256, 1024));
+        differ(&mut settings);
+        let mut plane = Self::with(&settings, configuration)?;
+        plane.attach(lab.cgroup())?;
+        Ok(plane)
     }
 
     /// Puts the programs in force on a cgroup, which must be the experiment's own.

@@ -4,7 +4,10 @@
 //! What a Pod sends to anywhere else must never leave the laboratory: the client's namespace, to
 //! which it may go, has routes to Pods alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -27,6 +30,14 @@ const BASE: u8 = 10;
 /// The interface in the Pod has this index.
 const POD_INTERFACE: u32 = 2;
 
+/// The addresses of the Pod with this index, with a port.
+pub(crate) const fn place(index: u8, port: u16) -> Dual {
+    let number = BASE + index;
+    let last = number as u16;
+    let address = Ipv4Addr::new(10, 244, 0, number);
+    Dual::new(address, Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, last), port)
+}
+
 /// Lives until it is dropped; its servers keep its namespace alive.
 #[derive(Debug)]
 pub struct Pod {
@@ -40,9 +51,8 @@ impl Pod {
     /// Makes a Pod with the addresses 10.244.0.(10 + `index`) and, if the kernel has `ipv6`,
     /// fd00:10:244::a + `index`, and connects it to the calling thread's namespace.
     pub(crate) fn create(index: u8, ipv6: bool) -> Result<Self> {
-        let number = BASE + index;
-        let address = Ipv4Addr::new(10, 244, 0, number);
-        let address6 = Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, number.into());
+        let Dual { v4, v6 } = place(index, 0);
+        let (address, address6) = (*v4.ip(), *v6.ip());
         let namespace = Namespace::new()?;
         let here = End { name: &format!("pod{index}"), index: 100 + u32::from(index) };
         link::veth(&here, &End { name: "eth0", index: POD_INTERFACE }, &namespace)?;
@@ -101,6 +111,16 @@ impl Pod {
     /// The Pod's network namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Puts a process into the Pod, as every real one has. By it the agent finds the namespace, and
+    /// it ends with the experiment's cgroup.
+    ///
+    /// # Errors
+    /// When there is no `sleep`.
+    pub fn inhabit(&self) -> Result<()> {
+        self.namespace.run(|| Command::new("sleep").arg("600").spawn())?;
+        Ok(())
     }
 
     /// Listens on TCP `ports` of all the Pod's addresses. Each is given with the identity that a

@@ -1,7 +1,7 @@
 //! A Service port as the model would tell it to the publisher, spelled in a line.
 
 use std::{
-    net::{SocketAddr, SocketAddrV4, SocketAddrV6},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     sync::Arc,
 };
 
@@ -10,6 +10,16 @@ use lb_userspace::model::{
 };
 
 use crate::family::Dual;
+
+/// An address of the kind that clusters give to Services, which nothing in the laboratory has.
+pub const fn cluster_ip(index: u8, port: u16) -> Dual {
+    let last = index as u16;
+    Dual::new(
+        Ipv4Addr::new(10, 96, 0, index),
+        Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, last),
+        port,
+    )
+}
 
 /// What is an address in one family, or in both.
 pub trait Addresses {

@@ -6,6 +6,7 @@
 use std::{env, fs::OpenOptions, io::Write, path::Path};
 
 use anyhow::{Context, Result};
+use lb_userspace::netns::current_cookie;
 
 use crate::{family::Family, ipv6, programs, socket::Socket};
 
@@ -30,6 +31,8 @@ pub enum Need {
     Ipv6,
     /// Multipath TCP in the kernel, switched on (Linux 5.6).
     Mptcp,
+    /// Numbers that name network namespaces, told by SO_NETNS_COOKIE (Linux 5.14).
+    NetnsCookie,
     /// A program that is no part of this project.
     Program(&'static str),
 }
@@ -43,6 +46,11 @@ impl Need {
                 let error = Socket::mptcp(Family::V4).err()?;
                 Some(format!("the kernel has no multipath TCP: {error}"))
             }
+            Self::NetnsCookie => match current_cookie() {
+                Ok(None) => Some("the kernel has no SO_NETNS_COOKIE (Linux 5.14)".into()),
+                // What else is wrong shows where it matters.
+                Ok(Some(_)) | Err(_) => None,
+            },
             Self::Program(name) if programs::find(name).is_some() => None,
             Self::Program(name) => {
                 Some(format!("{name} is not installed: cargo xtask setup --test-tools"))

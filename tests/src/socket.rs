@@ -8,10 +8,11 @@ use std::{
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage};
 pub use rustix::io::Errno;
 use rustix::{
     io::Result,
@@ -204,6 +205,37 @@ impl Socket {
         )?;
         let source = message.address;
         Answer::parse(&buffer[..message.bytes], internet(source)?)
+    }
+
+    /// `recvmmsg()` of one message.
+    ///
+    /// # Errors
+    /// Those of the system call; EBADMSG for what no server here sends.
+    pub fn receive_mmsg(&self) -> Result<Answer> {
+        let mut buffer = [0; LONGEST];
+        let mut parts = [[IoSliceMut::new(&mut buffer)]];
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(1, None);
+        let fd = self.fd.as_raw_fd();
+        let received =
+            nix::sys::socket::recvmmsg(fd, &mut headers, &mut parts, MsgFlags::empty(), None);
+        let mut messages = received.map_err(|error| Errno::from_raw_os_error(error as i32))?;
+        let message = messages.next().ok_or(Errno::BADMSG)?;
+        let (length, source) = (message.bytes, message.address);
+        let source = source.as_ref().and_then(|source| match source.as_sockaddr_in() {
+            Some(&source) => Some(SocketAddr::V4(source.into())),
+            None => source.as_sockaddr_in6().map(|&source| SocketAddr::V6(source.into())),
+        });
+        Answer::parse(&buffer[..length], source)
+    }
+
+    /// Waits for an answer, and leaves it for the next call. Returns who answered.
+    ///
+    /// # Errors
+    /// Those of `recv()`; EBADMSG for what no server here sends.
+    pub fn peek(&self) -> Result<u16> {
+        let mut buffer = [0; LONGEST];
+        let (length, _) = rustix::net::recv(&self.fd, &mut buffer, RecvFlags::PEEK)?;
+        Ok(Answer::parse(&buffer[..length], None)?.identity)
     }
 
     /// What the listener at the other end of a TCP connection says of itself.

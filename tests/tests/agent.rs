@@ -2,31 +2,26 @@
 //! Numbers in names are those of docs/semantics.md.
 
 use std::{
-    ffi::OsString,
     fs,
     io::{self, BufRead as _, BufReader, ErrorKind},
     net::{Ipv4Addr, SocketAddrV4},
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+    path::Path,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use lab::{
     Lab,
-    agent::{Agent, binary},
+    agent::binary,
     client::{TIMEOUT, connect, is_refusal},
     pod::Pod,
     requirement,
     server::Server,
+    stage::{Stage, eventually, logged},
 };
 
 const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
 const PORT: u16 = 8080;
-/// How long a change may take to show.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -38,54 +33,20 @@ spec:
   ports: [{name: http, port: 80, targetPort: 8080}]
 ";
 
-/// Manifests, an agent's arguments, and a bpf filesystem.
-struct Stage<'lab> {
-    lab: &'lab Lab,
-    manifests: PathBuf,
-    pins: PathBuf,
+fn stage(lab: &Lab) -> Result<Stage<'_>> {
+    let stage = Stage::new(lab, Path::new(env!("CARGO_BIN_EXE_socklb-lab")))?;
+    stage.write("service", SERVICE)?;
+    Ok(stage)
 }
 
-impl<'lab> Stage<'lab> {
-    fn new(lab: &'lab Lab) -> Result<Self> {
-        let manifests = lab.scratch().join("manifests");
-        fs::create_dir(&manifests)?;
-        fs::write(manifests.join("service.yaml"), SERVICE)?;
-        Ok(Self { lab, manifests, pins: lab.bpffs()?.join("socklb") })
-    }
-
-    /// Puts a Pod into the manifests by renaming, as a careful writer does.
-    fn add(&self, pod: &Pod) -> Result<()> {
-        let address = pod.address();
-        let text = format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-{address}, labels: {{app: web}}}}\n\
-             status: {{podIP: {address}}}\n"
-        );
-        let new = self.manifests.join(".new");
-        fs::write(&new, text)?;
-        Ok(fs::rename(new, self.file(pod))?)
-    }
-
-    fn file(&self, pod: &Pod) -> PathBuf {
-        self.manifests.join(format!("{}.yaml", pod.address()))
-    }
-
-    fn arguments(&self, more: &[&str]) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["run".into(), "--manifests".into()];
-        arguments.extend([self.manifests.clone().into(), "--cgroup".into()]);
-        arguments.extend([self.lab.cgroup().into(), "--pin".into(), self.pins.clone().into()]);
-        arguments.extend(more.iter().map(Into::into));
-        arguments
-    }
-
-    fn start(&self, more: &[&str]) -> Result<Agent> {
-        let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
-        Agent::start(self.lab, guard, &binary()?, &self.arguments(more))
-    }
-
-    /// Runs another verb on the same pins.
-    fn socklb(&self, verb: &[&str]) -> Result<Output> {
-        Ok(Command::new(binary()?).args(verb).arg("--pin").arg(&self.pins).output()?)
-    }
+/// Puts a Pod into the manifests.
+fn add(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
+    let address = pod.address();
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-{address}, labels: {{app: web}}}}\n\
+         status: {{podIP: {address}}}\n"
+    );
+    stage.write(&address.to_string(), &text)
 }
 
 fn serve(pods: &[Pod]) -> Result<Vec<Server>> {
@@ -96,14 +57,9 @@ fn identity() -> io::Result<u16> {
     connect(VIP, TIMEOUT)?.identity()
 }
 
-/// Waits until connects do as wanted. Each attempt is a connect, so this sleeps only between them.
-fn eventually(what: &str, wanted: impl Fn(io::Result<u16>) -> bool) -> Result<()> {
-    let start = Instant::now();
-    while !wanted(identity()) {
-        ensure!(start.elapsed() < PATIENCE, "not seen in {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+/// Waits until connects do as wanted.
+fn until(what: &str, wanted: impl Fn(io::Result<u16>) -> bool) -> Result<()> {
+    eventually(what, || Ok(wanted(identity())))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -113,19 +69,19 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn manifests_are_followed_while_they_change() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
+        let stage = stage(lab)?;
         let pods = [lab.pod(0)?, lab.pod(1)?];
         let _servers = serve(&pods)?;
-        stage.add(&pods[0])?;
+        add(&stage, &pods[0])?;
         let agent = stage.start(&[])?;
         assert_eq!(identity()?, 0);
-        stage.add(&pods[1])?;
-        eventually("the second Pod", |reached| matches!(reached, Ok(1)))?;
-        fs::remove_file(stage.file(&pods[0]))?;
-        fs::remove_file(stage.file(&pods[1]))?;
-        eventually("no Pod", |reached| reached.is_err_and(|error| is_refusal(&error)))?;
-        fs::remove_file(stage.manifests.join("service.yaml"))?;
-        eventually("no Service", |reached| {
+        add(&stage, &pods[1])?;
+        until("the second Pod", |reached| matches!(reached, Ok(1)))?;
+        stage.remove(&pods[0].address().to_string())?;
+        stage.remove(&pods[1].address().to_string())?;
+        until("no Pod", |reached| reached.is_err_and(|error| is_refusal(&error)))?;
+        stage.remove("service")?;
+        until("no Service", |reached| {
             reached.is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
         })?;
         let (status, _) = agent.stop()?;
@@ -137,21 +93,14 @@ fn manifests_are_followed_while_they_change() {
 #[test]
 fn a_broken_file_is_reported_by_place_and_keeps_what_was_loaded_from_it() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
+        let stage = stage(lab)?;
         let pods = [lab.pod(0)?];
         let _servers = serve(&pods)?;
-        stage.add(&pods[0])?;
+        add(&stage, &pods[0])?;
         let agent = stage.start(&[])?;
         let broken = format!("{SERVICE}---\napiVersion: v1\nkind: Service\nspec: [\n");
-        fs::write(stage.manifests.join("service.yaml"), broken)?;
-        let start = Instant::now();
-        let mut log = Vec::new();
-        while !log.iter().any(|line: &String| line.contains("service.yaml")) {
-            ensure!(start.elapsed() < PATIENCE, "no report: {log:?}");
-            log.extend(agent.new_lines());
-            thread::sleep(Duration::from_millis(5));
-        }
-        let line = log.iter().find(|line| line.contains("service.yaml")).context("just seen")?;
+        fs::write(stage.file("service"), broken)?;
+        let line = logged(&agent, &["service.yaml"])?;
         assert!(line.contains("document 2") && line.contains("line 1"), "{line}");
         assert_eq!(identity()?, 0);
         Ok(())
@@ -159,50 +108,9 @@ fn a_broken_file_is_reported_by_place_and_keeps_what_was_loaded_from_it() {
 }
 
 #[test]
-fn point_27_the_node_keeps_balancing_without_an_agent_and_while_one_takes_over() {
-    lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
-        let pods = [lab.pod(0)?];
-        let _servers = serve(&pods)?;
-        stage.add(&pods[0])?;
-        let stop = AtomicBool::new(false);
-        let agent = stage.start(&[])?;
-        let connects = thread::scope(|scope| {
-            let hammer = scope.spawn(|| -> io::Result<u64> {
-                let mut connects = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    assert_eq!(identity()?, 0);
-                    connects += 1;
-                }
-                Ok(connects)
-            });
-            let restarts = || -> Result<()> {
-                let (status, _) = agent.stop()?;
-                assert!(status.success());
-                // Each agent makes new tables, here of other sizes, and takes over in one step.
-                stage.start(&["--max-backends", "1000"])?.kill()?;
-                stage.start(&["--max-frontends", "50"])?.stop()?;
-                Ok(())
-            };
-            let restarted = restarts();
-            stop.store(true, Ordering::Relaxed);
-            restarted?;
-            Ok::<_, anyhow::Error>(hammer.join().expect("no panic")?)
-        })?;
-        assert!(connects > 100, "{connects} connects tell nothing");
-        assert_eq!(identity()?, 0);
-        assert!(stage.socklb(&["cleanup"])?.status.success());
-        assert!(!stage.pins.exists());
-        let error = identity().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
-        Ok(())
-    });
-}
-
-#[test]
 fn a_second_agent_fails_and_names_the_remedy() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
+        let stage = stage(lab)?;
         let _agent = stage.start(&[])?;
         let output = Command::new(binary()?).args(stage.arguments(&[])).output()?;
         assert_eq!(output.status.code(), Some(1));
@@ -215,32 +123,14 @@ fn a_second_agent_fails_and_names_the_remedy() {
 }
 
 #[test]
-fn tables_that_are_too_small_do_not_replace_those_in_force() {
-    lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
-        let pods = [lab.pod(0)?, lab.pod(1)?];
-        let _servers = serve(&pods)?;
-        pods.iter().try_for_each(|pod| stage.add(pod))?;
-        stage.start(&[])?.stop()?;
-        let output =
-            Command::new(binary()?).args(stage.arguments(&["--max-backends", "1"])).output()?;
-        assert_eq!(output.status.code(), Some(1));
-        let error = text(&output.stderr);
-        assert!(error.contains("--max-backends") && error.contains("stay in force"), "{error}");
-        assert!(identity()? < 2);
-        Ok(())
-    });
-}
-
-#[test]
 fn point_26_a_broken_manifest_at_the_start_leaves_the_tables_before_in_force() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
+        let stage = stage(lab)?;
         let pods = [lab.pod(0)?];
         let _servers = serve(&pods)?;
-        stage.add(&pods[0])?;
+        add(&stage, &pods[0])?;
         stage.start(&[])?.stop()?;
-        fs::write(stage.file(&pods[0]), "kind: Pod\nmetadata: [\n")?;
+        stage.write(&pods[0].address().to_string(), "kind: Pod\nmetadata: [\n")?;
         let mut agent =
             Command::new(binary()?).args(stage.arguments(&[])).stderr(Stdio::piped()).spawn()?;
         let log = BufReader::new(agent.stderr.take().context("just piped")?);
@@ -248,7 +138,7 @@ fn point_26_a_broken_manifest_at_the_start_leaves_the_tables_before_in_force() {
         let mut until = |text: &str| lines.any(|line| line.contains(text));
         assert!(until("nothing is published before it is corrected"));
         assert_eq!(identity()?, 0, "the tables of the agent before");
-        stage.add(&pods[0])?;
+        add(&stage, &pods[0])?;
         assert!(until("attached"));
         assert_eq!(identity()?, 0);
         agent.kill()?;
@@ -260,12 +150,12 @@ fn point_26_a_broken_manifest_at_the_start_leaves_the_tables_before_in_force() {
 #[test]
 fn a_start_that_fails_leaves_nothing_behind() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
-        fs::remove_dir_all(&stage.manifests)?;
+        let stage = stage(lab)?;
+        fs::remove_dir_all(stage.manifests())?;
         let output = Command::new(binary()?).args(stage.arguments(&[])).output()?;
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("--manifests"), "{}", text(&output.stderr));
-        assert!(!stage.pins.exists());
+        assert!(!stage.pins().exists());
         Ok(())
     });
 }
@@ -273,9 +163,9 @@ fn a_start_that_fails_leaves_nothing_behind() {
 #[test]
 fn services_are_printed_from_the_tables() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
-        stage.add(&lab.pod(0)?)?;
-        stage.add(&lab.pod(1)?)?;
+        let stage = stage(lab)?;
+        add(&stage, &lab.pod(0)?)?;
+        add(&stage, &lab.pod(1)?)?;
         stage.start(&[])?.stop()?;
         // The agent is gone: this is what the tables hold.
         let output = stage.socklb(&["services", "-o", "json"])?;
@@ -299,8 +189,8 @@ fn bpftool_shows_named_fields() {
         return;
     }
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
-        stage.add(&lab.pod(0)?)?;
+        let stage = stage(lab)?;
+        add(&stage, &lab.pod(0)?)?;
         stage.start(&[])?.stop()?;
         let bpftool =
             |arguments: &[&str], name: &str, rest: &[&str]| -> Result<serde_json::Value> {
@@ -308,7 +198,7 @@ fn bpftool_shows_named_fields() {
                     .arg("--json")
                     .args(arguments)
                     .arg("pinned")
-                    .arg(stage.pins.join(name))
+                    .arg(stage.pins().join(name))
                     .args(rest)
                     .output()?;
                 Ok(serde_json::from_slice(&output.stdout)?)
@@ -329,10 +219,10 @@ fn bpftool_shows_named_fields() {
 #[test]
 fn a_full_table_names_its_flag_and_leaves_the_rest_alone() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab)?;
+        let stage = stage(lab)?;
         let pods = [lab.pod(0)?];
         let _servers = serve(&pods)?;
-        stage.add(&pods[0])?;
+        add(&stage, &pods[0])?;
         let many = (1..=9).map(|host| format!("{{addresses: [10.244.1.{host}]}}"));
         let slice = format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: many}}\n\
@@ -342,7 +232,7 @@ fn a_full_table_names_its_flag_and_leaves_the_rest_alone() {
              ports: [{{name: '', port: 80}}]\nendpoints: [{}]\n",
             many.collect::<Vec<_>>().join(", ")
         );
-        fs::write(stage.manifests.join("many.yaml"), slice)?;
+        stage.write("many", &slice)?;
         let agent = stage.start(&["--max-backends", "8"])?;
         assert_eq!(identity()?, 0);
         let (_, log) = agent.stop()?;

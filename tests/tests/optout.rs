@@ -1,42 +1,42 @@
-//! Pods that opt out, on the real kernel: found by their addresses, known by their cookies.
+//! Pods that opt out, on the real kernel: found by their addresses, known by their cookies, and left
+//! alone by the programs.
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-    process::{self, Command},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    process,
     sync::mpsc::channel,
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
     api::core::v1::{Pod, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use lab::netns::Namespace;
+use lab::{
+    Lab,
+    exchange::Way,
+    family::{Dual, Family},
+    manifest::Service,
+    programs::Transport,
+    requirement::Need::NetnsCookie,
+    server::Server,
+    socket::{Errno, Socket},
+    stage::{Stage, eventually, refusal},
+};
 use lb_userspace::{
     netns::current_cookie,
     optout::{OPT_OUT, OnThisNode, OptOuts, Rules},
     source::{Event, Kind, Object, ObjectKey},
 };
+use serde_json::json;
 use tokio::runtime;
 
 /// No test takes as long, unless what it waits for never comes.
 const AT_MOST: Duration = Duration::from_secs(20);
 const LOOPBACK: u32 = 1;
-
-/// Whether this kernel can tell a namespace's cookie; it is noted if not.
-fn supported() -> bool {
-    let supported = current_cookie().expect("a socket").is_some();
-    if !supported {
-        let thread = thread::current();
-        let test = thread.name().expect("called by a test, on the thread of that test");
-        let reason = "the kernel has no SO_NETNS_COOKIE (Linux 5.14)";
-        lab::requirement::note_skip(test, reason).expect("skips are noted");
-    }
-    supported
-}
 
 /// An address that no other test on this machine has: the search goes through all namespaces.
 fn address(index: u32) -> Ipv4Addr {
@@ -52,12 +52,10 @@ fn assign(address: Ipv4Addr) -> Result<()> {
     })
 }
 
-/// Puts a process into a namespace, as every Pod has one. It goes with the experiment's cgroup.
-fn inhabit(namespace: &Namespace) -> Result<u64> {
-    namespace.run(|| {
-        Command::new("sleep").arg("600").spawn()?;
-        current_cookie()?.context("the kernel told one before")
-    })
+/// The cookie of a Pod's namespace, which the search finds from now on.
+fn inhabit(pod: &lab::pod::Pod) -> Result<u64> {
+    pod.inhabit()?;
+    pod.namespace().run(current_cookie)?.context("the kernel told one before")
 }
 
 fn pod(name: &str, address: Ipv4Addr, opt_out: &str) -> Event {
@@ -75,13 +73,10 @@ fn pod(name: &str, address: Ipv4Addr, opt_out: &str) -> Event {
 
 #[test]
 fn the_namespace_of_a_pod_that_opts_out_is_found_by_its_address() {
-    if !supported() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[NetnsCookie], |lab| {
         let (first, second) = (lab.pod(1)?, lab.pod(2)?);
+        let cookies = [inhabit(&first)?, inhabit(&second)?];
         let (first, second) = (first.namespace(), second.namespace());
-        let cookies = [inhabit(first)?, inhabit(second)?];
         first.run(|| assign(address(0)))?;
         let (sender, sets) = channel();
         let opt_outs = OptOuts::start(Rules::default(), OnThisNode, move |set| {
@@ -109,12 +104,9 @@ fn the_namespace_of_a_pod_that_opts_out_is_found_by_its_address() {
 
 #[test]
 fn the_agents_own_namespace_never_opts_out() {
-    if !supported() {
-        return;
-    }
-    lab::isolated(|lab| {
+    lab::isolated_with(&[NetnsCookie], |lab| {
         let there = lab.pod(1)?;
-        let cookie = inhabit(there.namespace())?;
+        let cookie = inhabit(&there)?;
         // A Pod that shares the agent's namespace, though its manifest does not say so.
         assign(address(0))?;
         there.namespace().run(|| assign(address(1)))?;
@@ -129,5 +121,146 @@ fn the_agents_own_namespace_never_opts_out() {
         let last = sets.try_iter().last().context("a set before Synced")?;
         assert_eq!(last, BTreeSet::from([cookie]));
         Ok(())
+    });
+}
+
+const WEB: Dual = Dual::cluster_ip(10, 80);
+const UNSERVED: Dual = Dual::cluster_ip(10, 81);
+const PORT: u16 = 8080;
+const LEFT_ALONE: Result<u16, Errno> = Err(Errno::NETUNREACH);
+
+/// A Service, its Pod, and two Pods that are clients.
+struct Cluster<'lab> {
+    lab: &'lab Lab,
+    stage: Stage<'lab>,
+    clients: [lab::pod::Pod; 2],
+    _servers: [Server; 2],
+}
+
+impl<'lab> Cluster<'lab> {
+    fn new(lab: &'lab Lab) -> Result<Self> {
+        let (server, clients) = (lab.pod(0)?, [lab.pod(1)?, lab.pod(2)?]);
+        let stage = Stage::new(lab, Path::new(env!("CARGO_BIN_EXE_socklb-lab")))?;
+        let web = Service::tcp("web", WEB).and(Transport::Udp, 80);
+        stage.apply(&web.to([server.dual(PORT)]))?;
+        let servers = [server.serve([(PORT, 1)])?, server.serve_udp([(PORT, 1)])?];
+        let cluster = Self { lab, stage, clients, _servers: servers };
+        for (index, client) in cluster.clients.iter().enumerate() {
+            client.inhabit()?;
+            cluster.label(index, json!({}))?;
+        }
+        Ok(cluster)
+    }
+
+    /// Gives a client these labels.
+    fn label(&self, client: usize, labels: serde_json::Value) -> Result<()> {
+        let name = format!("client-{client}");
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": labels},
+            "status": {"podIP": self.clients[client].address()},
+        });
+        self.stage.write(&name, &pod.to_string())
+    }
+
+    /// Gives the Namespace of all of them these labels.
+    fn label_namespace(&self, labels: serde_json::Value) -> Result<()> {
+        let metadata = json!({"name": "default", "labels": labels});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        self.stage.write("namespace", &namespace.to_string())
+    }
+
+    /// Fails unless all kinds of sockets of the node and of both clients get this.
+    fn expect(
+        &self,
+        at: Dual,
+        node: Result<u16, Errno>,
+        pods: [Result<u16, Errno>; 2],
+    ) -> Result<()> {
+        self.check("the node", at, node)?;
+        for (pod, wanted) in self.clients.iter().zip(pods) {
+            pod.namespace().run(|| self.check("a Pod", at, wanted))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, who: &str, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
+        for &family in self.lab.families()? {
+            let socket = Socket::tcp(family)?;
+            let got = socket.connect(at.seen_by(family)).and_then(|()| socket.identity());
+            ensure!(got == wanted, "{who} at {at:?}, {family:?}: {got:?}, not {wanted:?}");
+            let got = asked(&Socket::udp(family)?, at.seen_by(family));
+            ensure!(got == wanted, "{who} at {at:?}, UDP, {family:?}: {got:?}, not {wanted:?}");
+        }
+        Ok(())
+    }
+
+    fn until(&self, what: &str, pods: [Result<u16, Errno>; 2]) -> Result<()> {
+        eventually(what, || Ok(self.expect(WEB, Ok(1), pods).is_ok()))
+    }
+}
+
+/// Who answers to a datagram of an unconnected socket.
+fn asked(socket: &Socket, at: impl Into<SocketAddr>) -> Result<u16, Errno> {
+    Ok(socket.ask(Way::SendTo, b"who?", at)?.identity)
+}
+
+#[test]
+fn a_pod_is_left_alone_as_long_as_its_label_says_so() {
+    lab::isolated_with(&[NetnsCookie], |lab| {
+        let cluster = Cluster::new(lab)?;
+        let agent = cluster.stage.start(&[])?;
+        cluster.expect(WEB, Ok(1), [Ok(1), Ok(1)])?;
+        let earlier = cluster.clients[0].namespace().run(|| Socket::udp(Family::V4))?;
+        assert_eq!(asked(&earlier, WEB.v4), Ok(1));
+        cluster.label(0, json!({OPT_OUT: "true"}))?;
+        cluster.until("opting out", [LEFT_ALONE, Ok(1)])?;
+        assert_eq!(asked(&earlier, WEB.v4), LEFT_ALONE, "a socket that was balanced before");
+        cluster.label(1, json!({OPT_OUT: "true"}))?;
+        cluster.until("both opting out", [LEFT_ALONE, LEFT_ALONE])?;
+        cluster.label(0, json!({}))?;
+        cluster.until("opting in again", [Ok(1), LEFT_ALONE])?;
+        agent.stop()?;
+        // No socket is balanced before the agent knows who opts out.
+        cluster.label(0, json!({OPT_OUT: "true"}))?;
+        cluster.label(1, json!({}))?;
+        let cidr = ["--refuse-unserved", "--service-cidr", "10.96.0.0/16,fd00:10:96::/112"];
+        let _agent = cluster.stage.start(&cidr)?;
+        cluster.expect(WEB, Ok(1), [LEFT_ALONE, Ok(1)])?;
+        let refused = Err(refusal(Errno::CONNREFUSED)?);
+        cluster.expect(UNSERVED, refused, [LEFT_ALONE, refused])
+    });
+}
+
+#[test]
+fn the_pods_of_a_namespace_are_left_alone_unless_they_say_otherwise() {
+    lab::isolated_with(&[NetnsCookie], |lab| {
+        let cluster = Cluster::new(lab)?;
+        cluster.label(1, json!({OPT_OUT: "false", "app": "mesh"}))?;
+        let agent = cluster.stage.start(&[])?;
+        cluster.label_namespace(json!({OPT_OUT: "true"}))?;
+        cluster.until("opting out", [LEFT_ALONE, Ok(1)])?;
+        cluster.label_namespace(json!({"mesh": "on"}))?;
+        cluster.until("opting in again", [Ok(1), Ok(1)])?;
+        agent.stop()?;
+        let agent = cluster.stage.start(&["--opt-out-namespaces", "mesh=on"])?;
+        cluster.expect(WEB, Ok(1), [LEFT_ALONE, Ok(1)])?;
+        agent.stop()?;
+        cluster.label(1, json!({"app": "mesh"}))?;
+        let _agent = cluster.stage.start(&["--opt-out", "app=mesh"])?;
+        cluster.expect(WEB, Ok(1), [Ok(1), LEFT_ALONE])
+    });
+}
+
+#[test]
+fn host_scope_leaves_all_pods_alone() {
+    lab::isolated_with(&[NetnsCookie], |lab| {
+        let cluster = Cluster::new(lab)?;
+        let agent = cluster.stage.start(&["--scope", "host"])?;
+        cluster.expect(WEB, Ok(1), [LEFT_ALONE, LEFT_ALONE])?;
+        agent.stop()?;
+        let _agent = cluster.stage.start(&[])?;
+        cluster.expect(WEB, Ok(1), [Ok(1), Ok(1)])
     });
 }

@@ -1,175 +1,290 @@
-//! One agent after the other on the same pins, where the first did not come to its end.
-//! Numbers in names are those of docs/semantics.md.
+//! One agent after the other: what a restart keeps, what other flags change, and what cleanup takes
+//! away. Numbers in names are those of docs/semantics.md.
 
 use std::{
-    ffi::OsString,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    net::{Ipv4Addr, SocketAddrV4},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Command, Output},
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
+use aya::{
+    maps::MapInfo,
+    programs::links::{FdLink, PinnedLink},
+};
 use lab::{
     Lab,
-    agent::{Agent, binary},
+    agent::binary,
     client::{TIMEOUT, connect},
-    closing::{LIMIT, expect_closed, expect_open, udp},
+    exchange::Way,
+    family::Dual,
+    manifest::Service,
+    pod::Pod,
+    programs::Transport,
+    server::Server,
+    socket::{Errno, Socket},
+    stage::Stage,
 };
-use socket2::Domain;
+use serde_json::json;
 
-const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
-const DNS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 11), 53);
+const WEB: Dual = Dual::cluster_ip(10, 80);
+const DNS: Dual = Dual::cluster_ip(11, 53);
+/// Backends at one Pod: so many that choosing anew shows.
+const BACKENDS: u16 = 16;
+/// The first backend's port; the others follow.
 const PORT: u16 = 8080;
-/// What the log says if ids and origins begin anew.
-const ANEW: &str = "not carried over";
+const FORWARD: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
+const REVERSE: [&str; 4] = ["getpeername4", "getpeername6", "recvmsg4", "recvmsg6"];
+const BIND: [&str; 2] = ["post_bind4", "post_bind6"];
 
-/// An agent's arguments for one Pod behind [`VIP`].
-struct Stage {
-    manifests: PathBuf,
-    pins: PathBuf,
+fn stage(lab: &Lab) -> Result<Stage<'_>> {
+    Stage::new(lab, Path::new(env!("CARGO_BIN_EXE_socklb-lab")))
 }
 
-impl Stage {
-    fn new(lab: &Lab, pod: Ipv4Addr) -> Result<Self> {
-        let manifests = lab.scratch().join("manifests");
-        fs::create_dir(&manifests)?;
-        let web = format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  clusterIP: {}\n  \
-             selector: {{app: web}}\n  ports: [{{port: {}, targetPort: {PORT}}}]\n---\n\
-             apiVersion: v1\nkind: Service\nmetadata: {{name: dns}}\nspec:\n  clusterIP: {}\n  \
-             selector: {{app: web}}\n  ports: [{{port: {}, targetPort: {PORT}, protocol: UDP}}]\n---\n\
-             apiVersion: v1\nkind: Pod\nmetadata: {{name: web, labels: {{app: web}}}}\n\
-             status: {{podIP: {pod}}}\n",
-            VIP.ip(),
-            VIP.port(),
-            DNS.ip(),
-            DNS.port()
-        );
-        fs::write(manifests.join("web.yaml"), web)?;
-        Ok(Self { manifests, pins: lab.bpffs()?.join("socklb") })
-    }
+/// A Service that leads to the first port of these Pods.
+fn web<'p>(pods: impl IntoIterator<Item = &'p Pod>) -> Service {
+    Service::tcp("web", WEB).to(pods.into_iter().map(|pod| pod.dual(PORT)))
+}
 
-    fn arguments(&self, cgroup: &Path) -> Vec<OsString> {
-        let verb = ["run", "--log", "debug", "--manifests"];
-        let mut arguments: Vec<OsString> = verb.map(Into::into).into();
-        arguments.extend([self.manifests.clone().into(), "--pin".into(), self.pins.clone().into()]);
-        arguments.extend(["--cgroup".into(), cgroup.into()]);
-        arguments
-    }
+fn identity() -> io::Result<u16> {
+    connect(WEB.v4, TIMEOUT)?.identity()
+}
 
-    /// Starts an agent that balances, with these flags too.
-    fn start(&self, lab: &Lab, more: &[&str]) -> Result<Agent> {
-        let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
-        let mut arguments = self.arguments(lab.cgroup());
-        arguments.extend(more.iter().map(Into::into));
-        Agent::start(lab, guard, &binary()?, &arguments)
-    }
+/// Two Services with many backends each, all at this Pod.
+fn many(stage: &Stage<'_>, pod: &Pod) -> Result<[Server; 2]> {
+    let ports = || (0..BACKENDS).map(|index| (PORT + index, index));
+    let backends = || ports().map(|(port, _)| pod.dual(port));
+    let sticky = json!({"sessionAffinity": "ClientIP"});
+    stage.apply(&Service::tcp("web", WEB).to(backends()).spec(sticky))?;
+    stage.apply(&Service::udp("dns", DNS).to(backends()))?;
+    Ok([pod.serve(ports())?, pod.serve_udp(ports())?])
+}
 
-    /// Starts an agent that balances, and stops it. Returns its log.
-    fn start_and_stop(&self, lab: &Lab) -> Result<Vec<String>> {
-        Ok(self.start(lab, &[])?.stop()?.1)
-    }
+/// Moves everything in the tables of the next agent: a Service that comes first by name.
+fn shift(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
+    let first = Service::udp("a", Dual::cluster_ip(9, 53)).to([pod.dual(1), pod.dual(2)]);
+    stage.apply(&first.and(Transport::Tcp, 53))
+}
 
-    /// The same, but stops it when it has looked for sockets that are older than it is.
-    fn start_and_look(&self, lab: &Lab, more: &[&str]) -> Result<()> {
-        let agent = self.start(lab, more)?;
-        let (start, mut log) = (Instant::now(), Vec::new());
-        while !log.iter().any(|line: &String| line.contains("looked for stale sockets")) {
-            ensure!(start.elapsed() < LIMIT, "not seen in {LIMIT:?}: {log:?}");
-            log.extend(agent.new_lines());
-            thread::sleep(Duration::from_millis(5));
+/// The hooks that are attached, with the numbers of link and program.
+fn attached(stage: &Stage<'_>) -> Result<BTreeMap<String, (u32, u32)>> {
+    let mut links = BTreeMap::new();
+    for entry in fs::read_dir(stage.pins())? {
+        let name = entry?.file_name().into_string().ok().context("names are in UTF-8")?;
+        if !name.starts_with("lb_") {
+            let link = FdLink::from(PinnedLink::from_pin(stage.pins().join(&name))?);
+            let info = link.info()?;
+            links.insert(name, (info.id(), info.program_id()));
         }
+    }
+    Ok(links)
+}
+
+fn map(stage: &Stage<'_>, name: &str) -> Result<u32> {
+    Ok(MapInfo::from_pin(stage.pins().join(name))?.id())
+}
+
+#[test]
+fn point_27_the_node_keeps_balancing_without_an_agent_and_while_one_takes_over() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pod = lab.pod(0)?;
+        let _server = pod.serve([(PORT, 0)])?;
+        stage.apply(&web([&pod]))?;
+        let stop = AtomicBool::new(false);
+        let agent = stage.start(&[])?;
+        let connects = thread::scope(|scope| {
+            let hammer = scope.spawn(|| -> io::Result<u64> {
+                let mut connects = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(identity()?, 0);
+                    connects += 1;
+                }
+                Ok(connects)
+            });
+            let restarts = || -> Result<()> {
+                let (status, _) = agent.stop()?;
+                assert!(status.success());
+                // Each agent makes new tables, here of other sizes, and takes over in one step.
+                stage.start(&["--max-backends", "1000"])?.kill()?;
+                stage.start(&["--max-frontends", "50"])?.stop()?;
+                Ok(())
+            };
+            let restarted = restarts();
+            stop.store(true, Ordering::Relaxed);
+            restarted?;
+            Ok::<_, anyhow::Error>(hammer.join().expect("no panic")?)
+        })?;
+        assert!(connects > 100, "{connects} connects tell nothing");
+        assert_eq!(identity()?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_and_27_clients_keep_their_backend() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pods = [lab.pod(0)?, lab.pod(1)?, lab.pod(2)?, lab.pod(3)?];
+        let _servers = many(&stage, &pods[0])?;
+        let reached = || -> Result<Vec<u16>> {
+            let mut reached = vec![identity()?];
+            for pod in &pods {
+                reached.push(pod.namespace().run(identity)?);
+            }
+            Ok(reached)
+        };
+        let agent = stage.start(&[])?;
+        let before = (reached()?, map(&stage, "lb_affinity")?, map(&stage, "lb_services")?);
+        assert_eq!(reached()?, before.0);
         agent.stop()?;
-        Ok(())
-    }
-
-    /// Runs an agent that cannot attach anything.
-    fn fail(&self) -> Result<Output> {
-        let no_cgroup = self.arguments(&self.manifests);
-        Ok(Command::new(binary()?).args(no_cgroup).output()?)
-    }
-
-    /// Pins that were to replace others.
-    fn staged(&self) -> io::Result<Vec<OsString>> {
-        let names = fs::read_dir(&self.pins)?.map(|entry| Ok(entry?.file_name()));
-        let names: io::Result<Vec<OsString>> = names.collect();
-        Ok(names?.into_iter().filter(|name| name.to_string_lossy().ends_with("_new")).collect())
-    }
-}
-
-#[test]
-fn point_27_an_agent_that_cannot_attach_leaves_the_one_before_in_force_and_whole() {
-    lab::isolated(|lab| {
-        let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 7)])?;
-        let stage = Stage::new(lab, pod.address())?;
-        stage.start_and_stop(lab)?;
-        let output = stage.fail()?;
-        assert_eq!(output.status.code(), Some(1));
-        let log = String::from_utf8_lossy(&output.stderr);
-        assert!(log.contains("--cgroup"), "{log}");
-        assert!(stage.staged()?.is_empty());
-        assert_eq!(connect(VIP, TIMEOUT)?.identity()?, 7);
-        let log = stage.start_and_stop(lab)?;
-        assert!(!log.iter().any(|line| line.contains(ANEW)), "{log:?}");
+        assert_eq!(reached()?, before.0, "without an agent");
+        shift(&stage, &pods[0])?;
+        let agent = stage.start(&["--max-backends", "1000"])?;
+        assert_eq!(reached()?, before.0, "after a restart");
+        assert_eq!(map(&stage, "lb_affinity")?, before.1);
+        assert_ne!(map(&stage, "lb_services")?, before.2);
+        agent.kill()?;
+        let _agent = stage.start(&[])?;
+        assert_eq!(reached()?, before.0, "after a crash");
         Ok(())
     });
 }
 
 #[test]
-fn a_first_agent_that_cannot_attach_leaves_nothing() {
+fn point_21_and_27_unconnected_sockets_keep_their_backend() {
     lab::isolated(|lab| {
-        let stage = Stage::new(lab, lab.pod(0)?.address())?;
-        assert_eq!(stage.fail()?.status.code(), Some(1));
-        assert!(!stage.pins.exists());
-        Ok(())
-    });
-}
-
-#[test]
-fn after_a_takeover_that_was_cut_off_ids_begin_anew_and_the_pins_are_whole_again() {
-    lab::isolated(|lab| {
+        let stage = stage(lab)?;
         let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 7)])?;
-        let stage = Stage::new(lab, pod.address())?;
-        stage.start_and_stop(lab)?;
-        // As if the second agent had been killed before it replaced this pin.
-        symlink("lb_config", stage.pins.join("lb_config_new"))?;
-        let log = stage.start_and_stop(lab)?;
-        let told = |line: &&String| line.contains(ANEW) && line.contains("killed");
-        assert!(log.iter().find(told).is_some(), "{log:?}");
-        assert!(stage.staged()?.is_empty());
-        assert_eq!(connect(VIP, TIMEOUT)?.identity()?, 7);
-        let log = stage.start_and_stop(lab)?;
-        assert!(!log.iter().any(|line| line.contains(ANEW)), "{log:?}");
-        Ok(())
-    });
-}
-
-#[test]
-fn point_22_a_new_agent_closes_what_went_while_there_was_none_and_nothing_else() {
-    lab::isolated(|lab| {
-        let pod = lab.pod(0)?;
-        let _server = pod.serve_udp([(PORT, 7)])?;
-        let stage = Stage::new(lab, pod.address())?;
-        stage.start_and_stop(lab)?;
-        let through_service = udp(Domain::IPV4, DNS.into())?;
-        let to_the_pod = udp(Domain::IPV4, pod.socket(PORT).into())?;
-        // Whatever is made anew, ids are not.
-        for more in [&[][..], &["--max-affinity", "100"], &["--peername", "none"]] {
-            stage.start_and_look(lab, more)?;
-            expect_open(&through_service, "a socket whose backend serves")?;
+        let _servers = many(&stage, &pod)?;
+        let mut sockets = Vec::new();
+        for &family in lab.families()? {
+            for _ in 0..4 {
+                sockets.push((family, Socket::udp(family)?));
+            }
         }
-        let file = stage.manifests.join("web.yaml");
-        let text = fs::read_to_string(&file)?.replace(&pod.address().to_string(), "10.244.0.99");
-        fs::write(&file, text)?;
-        stage.start_and_look(lab, &[])?;
-        expect_closed(&through_service, "a socket whose backend went")?;
-        expect_open(&to_the_pod, "a socket that was connected to the Pod itself")?;
+        let reached = || -> Result<Vec<u16>> {
+            let mut reached = Vec::new();
+            for (family, socket) in &sockets {
+                let answer = socket.ask(Way::SendTo, b"?", DNS.seen_by(*family))?;
+                assert_eq!(answer.source, Some(DNS.seen_by(*family)), "{family:?}");
+                reached.push(answer.identity);
+            }
+            Ok(reached)
+        };
+        let agent = stage.start(&[])?;
+        let before = reached()?;
+        agent.stop()?;
+        shift(&stage, &pod)?;
+        let _agent = stage.start(&[])?;
+        assert_eq!(reached()?, before);
+        assert_eq!(reached()?, before);
+        Ok(())
+    });
+}
+
+#[test]
+fn point_20_and_27_sockets_show_the_service_until_flags_or_cleanup_end_that() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pod = lab.pod(0)?;
+        let _server = (pod.serve_echo([(PORT, 0)])?, pod.serve_udp([(PORT, 0)])?);
+        stage.apply(&web([&pod]))?;
+        stage.apply(&Service::udp("dns", DNS).to([pod.dual(PORT)]))?;
+        let agent = stage.start(&[])?;
+        let mut sockets = Vec::new();
+        for &family in lab.families()? {
+            let (tcp, udp) = (Socket::tcp(family)?, Socket::udp(family)?);
+            tcp.connect(WEB.seen_by(family))?;
+            udp.connect(DNS.seen_by(family))?;
+            sockets.push((family, tcp, udp));
+        }
+        let expect = |tcp_shown: Dual, udp_shown: Dual, when: &str| -> Result<()> {
+            for (family, tcp, udp) in &sockets {
+                assert_eq!(tcp.peer()?, tcp_shown.seen_by(*family), "TCP, {family:?}, {when}");
+                assert_eq!(udp.peer()?, udp_shown.seen_by(*family), "UDP, {family:?}, {when}");
+                udp.send(b"?")?;
+                let source = udp.receive_from()?.source;
+                assert_eq!(source, Some(udp_shown.seen_by(*family)), "{family:?}, {when}");
+            }
+            Ok(())
+        };
+        let truth = pod.dual(PORT);
+        expect(WEB, DNS, "at first")?;
+        agent.stop()?;
+        expect(WEB, DNS, "without an agent")?;
+        stage.start(&[])?.stop()?;
+        expect(WEB, DNS, "after a restart")?;
+        stage.start(&["--peername", "udp"])?.stop()?;
+        expect(truth, DNS, "with --peername udp")?;
+        stage.start(&["--peername", "none"])?.stop()?;
+        expect(truth, truth, "with --peername none")?;
+        stage.start(&[])?.stop()?;
+        expect(WEB, DNS, "with the default again")?;
+
+        assert!(stage.socklb(&["cleanup"])?.status.success());
+        assert!(!stage.pins().exists());
+        expect(truth, truth, "after cleanup")?;
+        for (family, ..) in &sockets {
+            let (tcp, udp) = (Socket::tcp(*family)?, Socket::udp(*family)?);
+            assert_eq!(tcp.connect(WEB.seen_by(*family)), Err(Errno::NETUNREACH));
+            assert_eq!(udp.send_to(b"?", DNS.seen_by(*family)), Err(Errno::NETUNREACH));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_restart_keeps_the_links_and_other_flags_change_the_hooks() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let start = |flags: &[&str]| {
+            stage.start(flags)?.stop()?;
+            attached(&stage)
+        };
+        let names = |hooks: &[&[&str]]| {
+            let names = hooks.concat().into_iter().map(str::to_owned);
+            names.collect::<BTreeSet<_>>()
+        };
+        let first = start(&[])?;
+        assert!(first.keys().eq(&names(&[&FORWARD, &REVERSE])), "{first:?}");
+        let second = start(&["--max-frontends", "50"])?;
+        assert!(first.keys().eq(second.keys()), "{second:?}");
+        for (hook, (link, program)) in &first {
+            assert_eq!(second[hook].0, *link, "{hook} was attached anew");
+            assert_ne!(second[hook].1, *program, "{hook} runs the program before");
+        }
+        let third = start(&["--peername", "none", "--protect-nodeports"])?;
+        assert!(third.keys().eq(&names(&[&FORWARD, &BIND])), "{third:?}");
+        assert!(
+            FORWARD.iter().all(|hook| third[*hook].0 == first[*hook].0),
+            "{first:?}, {third:?}"
+        );
+        let last = start(&[])?;
+        assert!(last.keys().eq(&names(&[&FORWARD, &REVERSE])), "{last:?}");
+        assert!(FORWARD.iter().all(|hook| last[*hook].0 == first[*hook].0), "{first:?}, {last:?}");
+        assert!(REVERSE.iter().all(|hook| last[*hook].0 != first[*hook].0), "{first:?}, {last:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn tables_that_are_too_small_do_not_replace_those_in_force() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pods = [lab.pod(0)?, lab.pod(1)?];
+        let _servers = [pods[0].serve([(PORT, 0)])?, pods[1].serve([(PORT, 1)])?];
+        stage.apply(&web(&pods))?;
+        stage.start(&[])?.stop()?;
+        let small = stage.arguments(&["--max-backends", "1"]);
+        let output = Command::new(binary()?).args(small).output()?;
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("--max-backends") && error.contains("stay in force"), "{error}");
+        assert!(identity()? < 2);
         Ok(())
     });
 }

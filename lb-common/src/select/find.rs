@@ -5,7 +5,7 @@
 use super::Tables;
 use crate::{family::Family, layout::Range};
 
-/// Steps of a bisection: no table of backends has more than 2²⁸ entries.
+/// Steps of a bisection: enough for 2²⁸ - 1 entries, and no table of backends has as many.
 const STEPS: u32 = 28;
 
 /// Where the backend `id` stands in a range, whose backends are sorted by id. `hint` is looked at

@@ -327,3 +327,16 @@ fn keys_that_differ_in_one_field_have_different_tags() {
         assert!(keys[at + 1..].iter().all(|other| other.tag() != key.tag()));
     }
 }
+
+#[test]
+fn the_ends_of_the_longest_range_are_found() {
+    let tables = Any { first_id: 1, backends: u32::MAX, ..Any::default() };
+    let found = |count, position: u32| {
+        let range = Range { first: 0, count };
+        position_of::<V4, _>(&tables, range, 1 + position, u32::MAX) == Some(position)
+    };
+    let longest = (1 << 28) - 1;
+    assert!([0, 1, longest / 2, longest - 1].iter().all(|position| found(longest, *position)));
+    // One more would need another step, for this one.
+    assert!(!found(longest + 1, 0));
+}

@@ -60,6 +60,8 @@ impl<'a> Contents<'a> {
         text("etc/passwd", PASSWD)?;
         text("etc/group", GROUP)?;
         text("etc/hosts", HOSTS)?;
+        // For tests to put one of their own in its place.
+        text("etc/resolv.conf", "")?;
         text("socklb/limit", &limit.as_secs().to_string())?;
         let agent = self.payload.program("socklb").context("there is no agent")?;
         text("socklb/agent", &agent.to_string_lossy())?;

@@ -122,6 +122,8 @@ pub(super) fn text(rows: &[Row]) -> String {
 fn cost(program: &Value) -> String {
     match (program["instructions"].as_u64(), program["load_us"].as_u64()) {
         (Some(instructions), Some(load)) => format!("{instructions}, {load} µs"),
+        // Before Linux 5.16 the kernel does not tell the instructions.
+        (None, Some(load)) => format!("-, {load} µs"),
         _ => "unsupported".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use lab::churn;
+use lab::churn::{self, TCP4};
 
 use super::progress;
 use crate::confined;
@@ -30,8 +30,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     confined::run(Some(limit), |lab| {
         let bar = progress(arguments.seconds, "seconds");
         let duration = Duration::from_secs(arguments.seconds);
-        let report =
-            churn::run(lab, duration, arguments.max_backends, |second| bar.set_position(second))?;
+        let report = churn::run(lab, &[TCP4], duration, arguments.max_backends, |second| {
+            bar.set_position(second)
+        })?;
         bar.finish_and_clear();
         if arguments.json {
             println!("{}", serde_json::to_string(&report)?);

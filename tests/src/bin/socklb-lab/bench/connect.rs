@@ -6,13 +6,16 @@
 //! connects of its own round. The kernel's statistics cost clock reads: they are off while connects
 //! are timed, and the program is measured in a second part of each round.
 
-mod bare;
+mod calls;
 mod case;
+mod catalogue;
 mod report;
+mod sender;
+mod site;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::sys::{Stats, enable_stats};
 use fastrand::Rng;
 use lab::Lab;
@@ -58,6 +61,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 400,
           value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     connects: u32,
+    /// Only cases whose name contains this, and those that they are compared with
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -65,7 +71,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     confined::run(Some(Duration::from_secs(3600)), |lab| {
-        let rows = report::rows(&measure(lab, arguments)?)?;
+        let rows = report::rows(&measure(lab, arguments)?);
         if arguments.json {
             println!("{}", report::json(&rows)?);
         } else {
@@ -78,7 +84,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Case>> {
     let pod = lab.pod(1)?;
     let _server = pod.serve([(PORT, IDENTITY)])?;
-    let mut cases = case::all(lab, pod.socket(PORT))?;
+    let mut cases = catalogue::all(lab, &pod)?;
+    if let Some(text) = &arguments.only {
+        keep(&mut cases, text)?;
+    }
     let mut order: Vec<usize> = (0..cases.len()).collect();
     let mut rng = Rng::with_seed(SEED);
     let bar = progress(arguments.rounds.into(), "rounds");
@@ -105,4 +114,14 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Case>> {
         );
     }
     Ok(cases)
+}
+
+/// Keeps the cases whose names contain `text`, and those that they are compared with.
+fn keep(cases: &mut Vec<Case>, text: &str) -> Result<()> {
+    let wanted = |case: &&Case| case.name.contains(text);
+    let needed: Vec<String> =
+        cases.iter().filter(wanted).filter_map(|case| case.direct.clone()).collect();
+    cases.retain(|case| case.name.contains(text) || needed.contains(&case.name));
+    ensure!(!cases.is_empty(), "no case has {text:?} in its name");
+    Ok(())
 }

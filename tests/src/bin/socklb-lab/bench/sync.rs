@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::{latency::Latency, objects, plane::Plane, port::Port};
 use lb_userspace::{
     agent::Core,
+    model::Protocol,
     publish::{Grace, Publisher, Sizes, Store},
     source::Event,
 };
@@ -235,7 +236,7 @@ fn scattered(number: u32, arguments: &Arguments) -> u32 {
 }
 
 fn service(number: u32) -> Event {
-    objects::service(&name(number), vip(number), 80)
+    objects::service(&name(number), vip(number), Protocol::Tcp, 80)
 }
 
 fn vip(number: u32) -> Ipv4Addr {
@@ -248,7 +249,7 @@ fn name(number: u32) -> String {
 }
 
 fn slice(service: u32, endpoints: u32, round: u32) -> Event {
-    objects::slice(&name(service), addresses(service, endpoints, round), PORT)
+    objects::slice(&name(service), addresses(service, endpoints, round), Protocol::Tcp, PORT)
 }
 
 /// The endpoints of a Service. Each round but 0 has another one in the first one's place.

@@ -1,66 +1,47 @@
-//! The cases: each connects from a cgroup of its own, with or without tables and a program there.
+//! A case: one system call, again and again, from a cgroup with or without programs.
 //!
-//! Nothing here may put anything but `connect()` into a time that is recorded.
+//! Nothing here may put anything but that call into a time that is recorded.
 
-use std::{
-    cell::RefCell,
-    fs,
-    net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
-    rc::Rc,
-    time::Duration,
-};
+use std::{rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use lab::{Lab, client, latency::Latency, plane::Plane, port::Port};
-use lb_userspace::publish::Sizes;
+use lab::latency::Latency;
 
-use super::{
-    IDENTITY,
-    bare::{self, UNROUTED},
-};
+use super::site::Site;
 
-/// The first address of the Service network that kubeadm sets up.
-const FIRST_VIP: u32 = u32::from_be_bytes([10, 96, 0, 0]);
-const VIP_PORT: u16 = 80;
-/// Connects at the start of a batch that only bring caches into the batch's own state.
+/// Calls at the start of a batch that only bring caches into the batch's own state.
 const WARM_UP: u32 = 20;
-/// Connects on one socket in the time of one with a handshake and a greeting, about.
+/// Calls that send nothing in the time of a connection with a handshake and a greeting, about.
 const BARE: u32 = 10;
 
-/// Where connects go. The first three make a connection each; the others send nothing.
-#[derive(Clone, Copy)]
-enum Target {
-    /// Straight to the Pod.
-    Pod,
-    /// To any frontend, each with the same chance.
-    Any,
-    /// To the same frontend each time.
-    Same,
-    /// To the Pod by UDP, which the program lets pass after its first check.
-    Datagram,
-    /// To a frontend whose only backend is unrouted.
-    DeadEnd,
-    /// Straight to that backend.
-    Unrouted,
-}
+/// Makes the call once, with everything that has to come before and after it, and returns what the
+/// call alone took.
+pub(super) type Call = Box<dyn FnMut(&mut Rng) -> Result<Duration>>;
+/// Makes the sockets of one batch of calls.
+pub(super) type Start = Rc<dyn Fn(&Site) -> Result<Call>>;
 
-/// A cgroup, with a program on it and this many frontends in its tables besides the dead end, or
-/// without.
-struct Site {
-    cgroup: PathBuf,
-    frontends: u32,
-    plane: Option<RefCell<Plane>>,
+/// What a case's calls are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Each makes a connection, and takes accordingly long.
+    Connection,
+    /// Each does what it is for, and is quick.
+    Quick,
+    /// They end right behind the program, so that only its own time means anything.
+    ProgramOnly,
 }
 
 /// One row of the results, as far as it has been measured.
 pub(super) struct Case {
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    /// The case without programs that this one is compared with: it has the same calls.
+    pub(super) direct: Option<String>,
     site: Rc<Site>,
-    target: Target,
-    pod: SocketAddrV4,
-    /// Every timed connect; none where connects send nothing.
+    hook: &'static str,
+    kind: Kind,
+    start: Start,
+    /// Every call that was timed.
     pub(super) latency: Latency,
     /// The median of each round, in nanoseconds.
     pub(super) medians: Vec<u64>,
@@ -70,163 +51,88 @@ pub(super) struct Case {
     pub(super) disturbed: bool,
 }
 
-/// All cases, the direct one first.
-pub(super) fn all(lab: &Lab, pod: SocketAddrV4) -> Result<Vec<Case>> {
-    let site = |frontends| Site::new(lab, frontends, pod).map(Rc::new);
-    let [none, few, many, most] = [site(0)?, site(10)?, site(10_000)?, site(100_000)?];
-    let row = |name, site: &Rc<Site>, target| Case {
-        name,
-        site: Rc::clone(site),
-        target,
-        pod,
-        latency: Latency::default(),
-        medians: Vec::new(),
-        program_ns: Vec::new(),
-        disturbed: false,
-    };
-    Ok(vec![
-        row("direct", &none, Target::Pod),
-        row("connect4-tcp", &few, Target::Any),
-        row("connect4-tcp", &many, Target::Any),
-        row("connect4-tcp", &most, Target::Any),
-        row("connect4-same", &few, Target::Same),
-        row("connect4-same", &many, Target::Same),
-        row("connect4-same", &most, Target::Same),
-        row("connect4-miss", &few, Target::Pod),
-        row("connect4-miss", &most, Target::Pod),
-        row("connect4-floor", &few, Target::Datagram),
-        row("connect4-loop", &few, Target::DeadEnd),
-        row("connect4-loop", &many, Target::DeadEnd),
-        row("connect4-loop", &most, Target::DeadEnd),
-        row("connect4-loop-miss", &few, Target::Unrouted),
-        row("connect4-loop-miss", &many, Target::Unrouted),
-        row("connect4-loop-miss", &most, Target::Unrouted),
-    ])
-}
-
-impl Site {
-    fn new(lab: &Lab, frontends: u32, pod: SocketAddrV4) -> Result<Self> {
-        let cgroup = lab.cgroup().join(format!("frontends-{frontends}"));
-        fs::create_dir(&cgroup)
-            .with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
-        let plane = (frontends > 0).then(|| {
-            let mut plane = Plane::new(Sizes::new(frontends + 1, frontends + 1))?;
-            // Each a Service port of its own, as in a cluster.
-            for number in 0..frontends {
-                plane.publish(&port(number).to([pod]))?;
-            }
-            plane.publish(&port(frontends).to([UNROUTED]))?;
-            plane.attach(&cgroup)?;
-            anyhow::Ok(RefCell::new(plane))
-        });
-        Ok(Self { cgroup, frontends, plane: plane.transpose()? })
-    }
-
-    /// Moves this process there: sockets made from now on belong to it.
-    fn enter(&self) -> Result<()> {
-        fs::write(self.cgroup.join("cgroup.procs"), "0")
-            .with_context(|| format!("cannot enter the cgroup {}", self.cgroup.display()))
-    }
-
-    /// How often the program ran, and for how long in all, while statistics were on.
-    fn statistics(&self) -> Result<(u64, Duration)> {
-        let Some(plane) = &self.plane else { return Ok((0, Duration::ZERO)) };
-        Ok(plane.borrow().object.statistics("connect4")?)
-    }
-}
-
 impl Case {
-    /// How many frontends the tables hold besides the dead end.
+    pub(super) fn new(
+        name: String,
+        direct: Option<String>,
+        site: &Rc<Site>,
+        hook: &'static str,
+        kind: Kind,
+        start: &Start,
+    ) -> Self {
+        Self {
+            name,
+            direct,
+            site: Rc::clone(site),
+            hook,
+            kind,
+            start: Rc::clone(start),
+            latency: Latency::default(),
+            medians: Vec::new(),
+            program_ns: Vec::new(),
+            disturbed: false,
+        }
+    }
+
+    /// How many frontends the tables hold, in each family and for each protocol.
     pub(super) fn frontends(&self) -> u32 {
         self.site.frontends
     }
 
-    /// Times this many connects, if they make connections.
-    pub(super) fn time(&mut self, connects: u32, rng: &mut Rng) -> Result<()> {
-        if self.is_bare() {
+    /// Times this many calls, if the time of the whole call means anything.
+    pub(super) fn time(&mut self, calls: u32, rng: &mut Rng) -> Result<()> {
+        if self.kind == Kind::ProgramOnly {
             return Ok(());
         }
-        self.site.enter()?;
-        let (before, _) = self.site.statistics()?;
-        self.connect(WARM_UP, rng)?;
-        let latency = self.connect(connects, rng)?;
+        let before = self.runs()?;
+        let mut call = self.begin(rng)?;
+        let mut latency = Latency::default();
+        for _ in 0..calls {
+            latency.record(call(rng).with_context(|| self.name.clone())?);
+        }
+        drop(call);
         self.medians.push(latency.quantile_ns(0.5));
         self.latency.merge(&latency);
-        self.disturbed |= self.site.statistics()?.0 != before;
+        self.disturbed |= self.runs()? != before;
         Ok(())
     }
 
-    /// Measures the program over this many connects, or over more that send nothing. The kernel's
+    /// Measures the program over this many calls, or over more that are quick. The kernel's
     /// statistics must be on.
-    pub(super) fn count(&mut self, connects: u32, rng: &mut Rng) -> Result<()> {
-        if self.site.plane.is_none() {
+    pub(super) fn count(&mut self, calls: u32, rng: &mut Rng) -> Result<()> {
+        let calls = if self.kind == Kind::Connection { calls } else { calls * BARE };
+        let mut call = self.begin(rng)?;
+        let Some((runs_before, time_before)) = self.site.statistics(self.hook)? else {
             return Ok(());
+        };
+        for _ in 0..calls {
+            call(rng).with_context(|| self.name.clone())?;
         }
-        let connects = if self.is_bare() { connects * BARE } else { connects };
-        self.site.enter()?;
-        self.connect(WARM_UP, rng)?;
-        let (runs_before, time_before) = self.site.statistics()?;
-        self.connect(connects, rng)?;
-        let (runs, time) = self.site.statistics()?;
+        drop(call);
+        let after = self.site.statistics(self.hook)?;
+        let (runs, time) = after.context("the programs are gone")?;
         let runs = runs - runs_before;
         ensure!(
-            runs == u64::from(connects),
-            "{connects} connects, but the program ran {runs} times"
+            runs == u64::from(calls),
+            "{}: {calls} calls, but {} ran {runs} times",
+            self.name,
+            self.hook
         );
         self.program_ns.push((time - time_before).as_nanos() as f64 / runs as f64);
         Ok(())
     }
 
-    fn connect(&self, connects: u32, rng: &mut Rng) -> Result<Latency> {
-        let mut latency = Latency::default();
-        match self.target {
-            Target::Pod | Target::Any | Target::Same => {
-                for _ in 0..connects {
-                    latency.record(self.connection(self.address(rng))?);
-                }
-            }
-            Target::Datagram => {
-                bare::datagram(self.address(rng), connects).context(self.name)?;
-            }
-            Target::DeadEnd | Target::Unrouted => {
-                bare::unrouted(self.address(rng), connects).context(self.name)?;
-            }
+    /// Makes sockets in the case's cgroup, and the first calls.
+    fn begin(&self, rng: &mut Rng) -> Result<Call> {
+        self.site.enter()?;
+        let mut call = (self.start)(&self.site).with_context(|| self.name.clone())?;
+        for _ in 0..WARM_UP {
+            call(rng).with_context(|| self.name.clone())?;
         }
-        Ok(latency)
+        Ok(call)
     }
 
-    /// What `connect()` took to make a connection, which has reached the Pod.
-    fn connection(&self, to: SocketAddrV4) -> Result<Duration> {
-        let connection = client::connect(to, client::TIMEOUT)
-            .with_context(|| format!("{}: cannot connect to {to}", self.name))?;
-        let took = connection.took;
-        ensure!(connection.identity()? == IDENTITY, "{}: {to} reached another Pod", self.name);
-        Ok(took)
+    fn runs(&self) -> Result<u64> {
+        Ok(self.site.statistics(self.hook)?.map_or(0, |(runs, _)| runs))
     }
-
-    fn address(&self, rng: &mut Rng) -> SocketAddrV4 {
-        let frontends = self.site.frontends;
-        match self.target {
-            Target::Pod | Target::Datagram => self.pod,
-            Target::Any => vip(rng.u32(..frontends)),
-            Target::Same => vip(frontends / 2),
-            Target::DeadEnd => vip(frontends),
-            Target::Unrouted => UNROUTED,
-        }
-    }
-
-    /// Whether connects send nothing.
-    fn is_bare(&self) -> bool {
-        matches!(self.target, Target::Datagram | Target::DeadEnd | Target::Unrouted)
-    }
-}
-
-/// The address of a frontend.
-fn vip(number: u32) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::from(FIRST_VIP + number), VIP_PORT)
-}
-
-/// The Service port with this number.
-fn port(number: u32) -> Port {
-    Port::tcp(&format!("bench/{number}")).at([vip(number)])
 }

@@ -1,40 +1,46 @@
 //! The results of `bench connect`, as a table and as JSON.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::Serialize;
 
 use super::case::Case;
 
-/// One case's figures. A time and a ratio are there where connects were timed.
+/// One case's figures. Times and a ratio are there where whole calls were timed.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    name: &'static str,
+    name: String,
     frontends: u32,
     p50_ns: Option<u64>,
     p99_ns: Option<u64>,
+    /// The case that the ratio is to.
+    direct: Option<String>,
     ratio_to_direct: Option<f64>,
     /// Zero where there is no program.
     program_ns: f64,
 }
 
-/// The figures of all cases, of which the first is the direct one.
-pub(super) fn rows(cases: &[Case]) -> Result<Vec<Row>> {
-    let direct = &cases.first().context("there are cases")?.medians;
+/// The figures of all cases.
+pub(super) fn rows(cases: &[Case]) -> Vec<Row> {
+    let medians_of = |name: &str| {
+        cases.iter().find(|case| case.name == name).map(|case| case.medians.as_slice())
+    };
     let row = |case: &Case| {
+        let direct = case.direct.as_deref().and_then(medians_of).unwrap_or_default();
         let ratios =
             case.medians.iter().zip(direct).map(|(&own, &direct)| own as f64 / direct as f64);
         let quantile = |part| (case.latency.count() > 0).then(|| case.latency.quantile_ns(part));
         Row {
-            name: case.name,
+            name: case.name.clone(),
             frontends: case.frontends(),
             p50_ns: quantile(0.5),
             p99_ns: quantile(0.99),
+            direct: case.direct.clone(),
             ratio_to_direct: median(ratios),
             program_ns: median(case.program_ns.iter().copied()).unwrap_or(0.0),
         }
     };
-    Ok(cases.iter().map(row).collect())
+    cases.iter().map(row).collect()
 }
 
 /// The upper one of two in the middle.
@@ -70,7 +76,7 @@ pub(super) fn table(rows: &[Row]) -> Table {
     let micros = |ns: u64| format!("{:.2}", ns as f64 / 1e3);
     for row in rows {
         table.add_row([
-            row.name.to_owned(),
+            row.name.clone(),
             row.frontends.to_string(),
             row.p50_ns.map_or_else(String::new, micros),
             row.p99_ns.map_or_else(String::new, micros),

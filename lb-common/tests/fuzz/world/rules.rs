@@ -1,0 +1,296 @@
+//! What holds of every selection, whatever it loaded: each answer follows from the loads before it,
+//! and there are no more loads than the kernel's verifier counts with.
+
+use lb_common::{
+    Earlier, FrontendValue, Range, Selected, Selection, Switches,
+    layout::{CIDRS, HOST_ONLY},
+    select::LOOKUPS,
+};
+
+use super::{
+    family::{Destination, Entry, Sample},
+    machine::Load,
+};
+
+/// Backends that one search for an id looks at: the hint, then 28 bisections.
+const SEARCH: usize = 1 + 28;
+
+/// Searches for the earlier backend and the remembered one, the id of a new one, and the choice.
+const BACKENDS: usize = 2 * SEARCH + 1 + 1;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Panics if the answer does not follow from the loads.
+pub(crate) fn check<F: Sample>(
+    log: &[Load],
+    asked: &Destination,
+    earlier: Option<Earlier>,
+    selection: &Selection<Entry>,
+) {
+    bounds(log);
+    let tag = F::tag(&F::key(asked));
+    let seen = Seen(log);
+    let values = seen.values();
+    let Some((last, before)) = values.split_last() else { panic!("the key was not looked up") };
+    assert!(before.iter().all(|value| value.is_some_and(|it| it.tag != tag)), "looked up again");
+    let slot = match last {
+        None => None,
+        Some(value) if value.tag == tag => Some(value.slot),
+        Some(_) => {
+            assert!(matches!(selection, Selection::Unsettled));
+            return assert!(log.len() == LOOKUPS as usize, "gave up early, or went on");
+        }
+    };
+    let range = slot.map(|slot| seen.range(slot));
+    match (range, selection) {
+        (None | Some(Some(Range::GONE)), Selection::Unserved) => assert!(seen.refuses::<F>()),
+        (None | Some(Some(Range::GONE)), Selection::NotAFrontend) => assert!(!seen.refuses::<F>()),
+        (Some(Some(Range::PASS)), Selection::NotAFrontend) => {}
+        (Some(None), Selection::Corrupt) => {}
+        (Some(Some(range)), selection) => {
+            assert!(range != Range::GONE && range != Range::PASS, "{selection:?}");
+            let slot = slot.expect("the range is of a slot");
+            let switches = seen.switches();
+            assert_eq!(switches.len(), 1);
+            let is_for = seen.is_for(switches[0], seen.flags(slot));
+            match selection {
+                Selection::NotAFrontend => assert!(!is_for),
+                Selection::NoBackend => assert!(is_for && range.count == 0),
+                Selection::Corrupt => {
+                    assert!(is_for && range.count > 0);
+                    assert_eq!(seen.backends(range).last().map(|(_, id)| *id), Some(None));
+                }
+                Selection::Backend(selected) => {
+                    assert!(is_for);
+                    backend(&seen, slot, range, earlier, selected);
+                }
+                other => panic!("{other:?} in a slot"),
+            }
+        }
+        (range, selection) => panic!("{selection:?} of {range:?}"),
+    }
+}
+
+fn bounds(log: &[Load]) {
+    let count = |is: fn(&Load) -> bool| log.iter().filter(|load| is(load)).count();
+    let at_most = |bound, is| assert!(count(is) <= bound, "too many loads of one kind: {log:?}");
+    at_most(LOOKUPS as usize, |load| matches!(load, Load::Frontend { marker: false, .. }));
+    at_most(1, |load| matches!(load, Load::Frontend { marker: true, .. }));
+    at_most(1, |load| matches!(load, Load::Range { .. }));
+    at_most(1, |load| matches!(load, Load::Identity { .. }));
+    at_most(1, |load| matches!(load, Load::Flags { .. }));
+    at_most(BACKENDS, |load| matches!(load, Load::Backend { .. }));
+    at_most(CIDRS, |load| matches!(load, Load::Cidr { .. }));
+    at_most(3, |load| matches!(load, Load::Switches(_)));
+    at_most(2, |load| matches!(load, Load::Judged { .. }));
+    at_most(1, |load| matches!(load, Load::Remembered { .. }));
+    at_most(1, |load| {
+        matches!(load, Load::Random(_) | Load::Now(_)) && matches!(load, Load::Now(_))
+    });
+    at_most(1, |load| matches!(load, Load::Random(_)));
+}
+
+/// Panics unless the backend is one of the range, chosen for a reason.
+fn backend(
+    seen: &Seen,
+    slot: u32,
+    range: Range,
+    earlier: Option<Earlier>,
+    selected: &Selected<Entry>,
+) {
+    let (service, affinity) = seen.identity(slot);
+    let Selected { backend, slot: of, service: its, position } = selected;
+    assert!((*of, *its) == (slot, service), "another Service's");
+    assert!(*position < range.count, "outside of the range");
+    let backends = seen.backends(range);
+    let (last, id) = *backends.last().expect("a backend was loaded");
+    assert!(last == *position && id == Some(backend.id), "not the one that was loaded");
+    assert_eq!(backend.index, range.first.wrapping_add(*position));
+
+    let stands = |id| backends[..backends.len() - 1].contains(&(*position, Some(id)));
+    let Some(random) = seen.random() else {
+        let earlier = earlier.expect("neither a random number nor an earlier backend");
+        return assert!(stands(earlier.backend), "not the earlier backend");
+    };
+    let fresh = (u64::from(random) * u64::from(range.count) / (1 << 32)) as u32;
+    let judged = seen.judged();
+    if affinity == 0 {
+        assert!(judged.is_empty() && seen.remembered().is_none());
+        return assert_eq!(*position, fresh);
+    }
+    let now = seen.now();
+    for (known, next) in &judged {
+        assert!(next.is_none() || known.is_some());
+        if let (Some(known), Some(next)) = (known, next) {
+            assert!((next.used, next.hint) == (now, *position));
+            let in_time = now.saturating_sub(known.used) <= u64::from(affinity) * SECOND;
+            let kept = in_time && next.backend == known.backend && stands(known.backend);
+            let is_new = *position == fresh
+                && backends.iter().any(|(at, id)| *at == fresh && id.unwrap_or(0) == next.backend);
+            assert!(kept || is_new, "neither the client's backend nor a new one");
+        }
+    }
+    let of_client = judged.iter().flat_map(|(known, _)| known).any(|known| stands(known.backend));
+    assert!(*position == fresh || of_client, "a backend that nobody chose");
+    match seen.remembered() {
+        Some((value, done)) => {
+            assert!((value.used, value.hint) == (now, fresh));
+            assert!(!done || *position == fresh, "another backend than was remembered");
+            assert!(judged.len() == if done { 1 } else { 2 });
+            let met = seen.met_after_remembering(range);
+            let other = judged.get(1).and_then(|(known, _)| *known);
+            let follows =
+                other.and_then(|other| met.iter().find(|(_, id)| *id == Some(other.backend)));
+            assert!(follows.is_none_or(|(at, _)| at == position), "did not follow the faster one");
+        }
+        None => assert!(judged.len() == 1 && judged[0].0.is_some(), "nothing is remembered"),
+    }
+}
+
+type Affinity = lb_common::layout::Affinity;
+
+/// The loads of a selection, by kind.
+struct Seen<'a>(&'a [Load]);
+
+impl Seen<'_> {
+    fn all<T>(&self, of: impl Fn(&Load) -> Option<T>) -> Vec<T> {
+        self.0.iter().filter_map(of).collect()
+    }
+
+    fn values(&self) -> Vec<Option<FrontendValue>> {
+        self.all(|load| match load {
+            Load::Frontend { marker: false, value } => Some(*value),
+            _ => None,
+        })
+    }
+
+    fn range(&self, of: u32) -> Option<Range> {
+        let ranges = self.all(|load| match load {
+            Load::Range { slot, range } => Some((*slot, *range)),
+            _ => None,
+        });
+        assert!(ranges.len() == 1 && ranges[0].0 == of, "another slot's range");
+        ranges[0].1
+    }
+
+    fn identity(&self, of: u32) -> (u32, u32) {
+        let identities = self.all(|load| match load {
+            Load::Identity { slot, id, affinity } => Some((*slot, *id, *affinity)),
+            _ => None,
+        });
+        assert!(identities.len() == 1 && identities[0].0 == of, "another slot's identity");
+        (identities[0].1, identities[0].2)
+    }
+
+    fn flags(&self, of: u32) -> u32 {
+        let flags = self.all(|load| match load {
+            Load::Flags { slot, flags } => Some((*slot, *flags)),
+            _ => None,
+        });
+        assert!(flags.len() == 1 && flags[0].0 == of, "another slot's flags");
+        flags[0].1
+    }
+
+    /// Positions in the range, and ids. Panics if anything outside of the range was loaded.
+    fn backends(&self, range: Range) -> Vec<(u32, Option<u32>)> {
+        let backends = self.all(|load| match load {
+            Load::Backend { index, id } => Some((index.wrapping_sub(range.first), *id)),
+            _ => None,
+        });
+        assert!(backends.iter().all(|(at, _)| *at < range.count), "loaded outside of {range:?}");
+        backends
+    }
+
+    /// The backends that were looked at because another connect of the client was faster.
+    fn met_after_remembering(&self, range: Range) -> Vec<(u32, Option<u32>)> {
+        let at = self.0.iter().position(|load| matches!(load, Load::Remembered { .. }));
+        let mut met = Seen(&self.0[at.unwrap_or(0)..]).backends(range);
+        met.pop();
+        met
+    }
+
+    fn switches(&self) -> Vec<Switches> {
+        self.all(|load| match load {
+            Load::Switches(switches) => Some(*switches),
+            _ => None,
+        })
+    }
+
+    fn random(&self) -> Option<u32> {
+        let random = self.all(|load| if let Load::Random(it) = load { Some(*it) } else { None });
+        random.first().copied()
+    }
+
+    fn now(&self) -> u64 {
+        let now = self.all(|load| if let Load::Now(it) = load { Some(*it) } else { None });
+        *now.first().expect("the time was asked for")
+    }
+
+    fn judged(&self) -> Vec<(Option<Affinity>, Option<Affinity>)> {
+        let netns = self.netns();
+        let services = self.all(|load| match load {
+            Load::Identity { id, .. } => Some(*id),
+            _ => None,
+        });
+        self.all(|load| match load {
+            Load::Judged { key, known, next } => {
+                assert!(key.reserved == 0 && Some(key.client) == netns, "another client's");
+                assert!(services == [key.service], "another Service's");
+                Some((*known, *next))
+            }
+            _ => None,
+        })
+    }
+
+    fn remembered(&self) -> Option<(Affinity, bool)> {
+        let remembered = self.all(|load| match load {
+            Load::Remembered { value, done, .. } => Some((*value, *done)),
+            _ => None,
+        });
+        remembered.first().copied()
+    }
+
+    fn netns(&self) -> Option<u64> {
+        self.all(|load| if let Load::Netns(it) = load { Some(*it) } else { None }).first().copied()
+    }
+
+    /// Whether the client may see a frontend, by what was asked about it.
+    fn is_for(&self, switches: Switches, flags: u32) -> bool {
+        if switches.host_scope || flags & HOST_ONLY != 0 {
+            let host = self.all(|load| if let Load::Host(it) = load { Some(*it) } else { None });
+            assert!(host.len() == 1, "nobody asked who the host is");
+            if self.netns() != Some(host[0]) {
+                return false;
+            }
+        }
+        let out = self.all(|load| match load {
+            Load::OptedOut { netns, is } => Some((Some(*netns), *is)),
+            _ => None,
+        });
+        assert!(out.len() == usize::from(switches.opt_outs), "asked who is opted out, or did not");
+        out.iter().all(|(netns, is)| *netns == self.netns() && !is)
+    }
+
+    /// Whether what was loaded says that nobody has the address, though only Services may.
+    fn refuses<F: Sample>(&self) -> bool {
+        let switches = self.switches();
+        let cidrs = self.all(|load| match load {
+            Load::Cidr { index, holds } => Some((*index, *holds)),
+            _ => None,
+        });
+        let marker = self.all(|load| match load {
+            Load::Frontend { marker: true, value } => Some(*value),
+            _ => None,
+        });
+        let [first, second, third] = switches[..] else {
+            assert!(marker.is_empty() && !cidrs.iter().any(|(_, holds)| *holds));
+            return false;
+        };
+        let count = if F::INDEX == 0 { second.cidr_count4 } else { second.cidr_count6 };
+        assert!(cidrs.iter().all(|(index, _)| *index < count), "a CIDR that is not in use");
+        first.refuse
+            && cidrs.iter().any(|(_, holds)| *holds)
+            && self.is_for(third, 0)
+            && marker == [None]
+    }
+}

@@ -1,0 +1,236 @@
+//! Session affinity: a client, which is a network namespace, stays with its backend. Numbers in
+//! names are those of docs/semantics.md.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use lab::{
+    exchange::Means,
+    family::{Dual, Family},
+    plane::Plane,
+    port::{Port, cluster_ip},
+    serving::Serving,
+    socket::Errno,
+};
+use lb_userspace::{
+    dataplane::{Configuration, Settings},
+    model::FrontendKind,
+};
+
+const VIP: Dual = cluster_ip(10, 80);
+/// Far beyond any test.
+const LONG: u32 = 10_800;
+/// Asks that would not all meet the same of four backends by chance: 4⁻³¹.
+const ASKS: usize = 32;
+
+fn web() -> Port {
+    Port::tcp("lab/web:http").at([VIP]).affinity(LONG)
+}
+
+/// Whom so many sockets meet.
+fn met(family: Family, means: Means, vip: Dual) -> Result<BTreeSet<u16>, Errno> {
+    (0..ASKS).map(|_| Ok(means.ask(family, vip.seen_by(family))?.identity)).collect()
+}
+
+/// The only one whom so many sockets meet.
+fn only(family: Family, means: Means, vip: Dual) -> Result<u16> {
+    let met = met(family, means, vip)?;
+    ensure!(met.len() == 1, "{family:?}, {means:?}: {met:?} instead of one");
+    Ok(*met.first().expect("there is one"))
+}
+
+#[test]
+fn point_15_a_client_stays_with_its_backend_over_each_kind_of_socket() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        let udp = Port::udp("lab/web:http").at([VIP]).affinity(LONG);
+        for port in [web(), udp] {
+            plane.publish(&port.to(serving.everywhere()))?;
+        }
+        for &family in lab.families()? {
+            only(family, Means::Tcp, VIP)?;
+            let mut datagrams = BTreeSet::new();
+            for means in Means::all().filter(|&means| means != Means::Tcp) {
+                datagrams.insert(only(family, means, VIP)?);
+            }
+            assert_eq!(datagrams.len(), 1, "{family:?}: connected or not, a port is a port");
+        }
+        // A mapped address is the IPv4 address, and meets the same backend.
+        if lab.has_ipv6() {
+            let [v4, mapped] = [Family::V4, Family::Mapped].map(|f| only(f, Means::Tcp, VIP));
+            assert_eq!(v4?, mapped?);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_a_client_is_a_network_namespace() {
+    const PODS: u8 = 24;
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, PODS)?;
+        let mut plane = Plane::on(lab)?;
+        plane.publish(&web().to(serving.everywhere()))?;
+        let clients = || -> Result<Vec<u16>> {
+            let pods = serving.pods.iter();
+            pods.map(|pod| pod.namespace().run(|| only(Family::V4, Means::Tcp, VIP))).collect()
+        };
+        let first = clients()?;
+        let host = only(Family::V4, Means::Tcp, VIP)?;
+        assert_eq!(clients()?, first, "each stays, whatever others do");
+        assert_eq!(only(Family::V4, Means::Tcp, VIP)?, host);
+        // All 24 with the same by chance: 24⁻²³.
+        assert!(first.iter().collect::<BTreeSet<_>>().len() > 1, "each chooses for itself");
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_a_client_stays_across_all_frontends_of_a_port_and_no_further() {
+    const OTHERS: u8 = 32;
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        let [second, balancer, node] =
+            [cluster_ip(11, 80), cluster_ip(12, 8080), cluster_ip(13, 30_080)];
+        let all = serving.everywhere();
+        plane.publish(&web().at([VIP, second]).to(all.clone()))?;
+        for (at, kind) in [(balancer, FrontendKind::LoadBalancer), (node, FrontendKind::NodePort)] {
+            plane.publish(&web().at([at]).kind(kind).to(all.clone()))?;
+        }
+        for &family in lab.families()? {
+            let backend = only(family, Means::Tcp, VIP)?;
+            for frontend in [second, balancer, node] {
+                assert_eq!(only(family, Means::Tcp, frontend)?, backend, "{family:?}");
+            }
+        }
+        // Other ports choose for themselves.
+        let others: Vec<_> = (0..OTHERS).map(|index| cluster_ip(100 + index, 80)).collect();
+        let mut met = BTreeSet::new();
+        for (index, other) in others.into_iter().enumerate() {
+            let name = format!("lab/other-{index}:http");
+            plane.publish(&Port::tcp(&name).at([other]).affinity(LONG).to(all.clone()))?;
+            met.insert(only(Family::V4, Means::Tcp, other)?);
+        }
+        assert!(met.len() > 1, "all with {met:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_it_ends_when_a_client_was_away_for_the_timeout_and_not_before() {
+    const PORTS: u8 = 32;
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        let vips: Vec<_> = (0..PORTS).map(|index| cluster_ip(100 + index, 80)).collect();
+        for (index, vip) in vips.iter().enumerate() {
+            let port = Port::tcp(&format!("lab/web-{index}:http")).at([*vip]);
+            let port = port.affinity(TIMEOUT.as_secs() as u32);
+            plane.publish(&port.to(serving.everywhere()))?;
+        }
+        // When the first system call began, whom each port led to, and when the last had ended.
+        let ask = || {
+            let start = Instant::now();
+            let asks = vips.iter().map(|&vip| Means::Tcp.ask(Family::V4, vip.v4));
+            let met = asks.map(|met| Ok(met?.identity)).collect::<Result<Vec<_>>>();
+            met.map(|met| (start, met, Instant::now()))
+        };
+        // Well longer than the timeout in all, but never away for as long.
+        let (first, mut met, mut last) = ask()?;
+        let mut since = first;
+        while first.elapsed() < 2 * TIMEOUT {
+            thread::sleep(TIMEOUT / 10);
+            let (begun, next, ended) = ask()?;
+            // On a machine that pauses for so long, nothing is promised.
+            if ended - since < TIMEOUT {
+                assert_eq!(next, met);
+            }
+            (since, met, last) = (begun, next, ended);
+        }
+        while last.elapsed() <= TIMEOUT {
+            thread::sleep(TIMEOUT / 10);
+        }
+        let (_, after, _) = ask()?;
+        assert_ne!(after, met, "of {PORTS} ports none leads elsewhere: a chance of 4^-{PORTS}");
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_it_is_switched_on_and_off_while_clients_connect() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        let web = web().to(serving.everywhere());
+        for &family in lab.families()? {
+            for _ in 0..2 {
+                plane.publish(&web.clone().affinity(0))?;
+                assert!(met(family, Means::Tcp, VIP)?.len() > 1, "{family:?}: off");
+                plane.publish(&web)?;
+                only(family, Means::Tcp, VIP)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_a_client_leaves_a_backend_that_is_gone_and_stays_with_the_next() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        for &family in lab.families()? {
+            plane.publish(&web().to(serving.everywhere()))?;
+            let mut backend = only(family, Means::Tcp, VIP)?;
+            for _ in 0..4 {
+                let mut rest = serving.everywhere();
+                rest.remove(backend.into());
+                plane.publish(&web().to(rest))?;
+                let next = only(family, Means::Tcp, VIP)?;
+                assert_ne!(next, backend, "{family:?}");
+                // It comes back, and the client stays where it is now.
+                plane.publish(&web().to(serving.everywhere()))?;
+                assert_eq!(only(family, Means::Tcp, VIP)?, next, "{family:?}");
+                // So it does when its backend stands at another place among the others.
+                plane.publish(&web().to([serving.at(next.into())]))?;
+                assert_eq!(only(family, Means::Tcp, VIP)?, next, "{family:?}");
+                plane.publish(&web().to(serving.everywhere()))?;
+                assert_eq!(only(family, Means::Tcp, VIP)?, next, "{family:?}");
+                backend = next;
+            }
+            plane.publish(&web())?;
+            assert_eq!(met(family, Means::Tcp, VIP), Err(plane.refusal()), "{family:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn point_15_more_clients_than_are_remembered_lose_their_backend_but_no_connection() {
+    // A client of a port is what is remembered: many ports are many clients.
+    const PORTS: u8 = 100;
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let remember_few = |settings: &mut Settings| settings.affinity = 8;
+        let mut plane = Plane::on_with(lab, remember_few, Configuration::default())?;
+        let vips: Vec<_> = (0..PORTS).map(|index| cluster_ip(100 + index, 80)).collect();
+        for (index, vip) in vips.iter().enumerate() {
+            let port = Port::tcp(&format!("lab/web-{index}:http")).at([*vip]).affinity(LONG);
+            plane.publish(&port.to(serving.everywhere()))?;
+        }
+        let round = || {
+            let asks = vips.iter().map(|vip| Means::Tcp.ask(Family::V4, vip.v4));
+            asks.map(|met| Ok(met?.identity)).collect::<Result<Vec<_>>>()
+        };
+        let (first, second) = (round()?, round()?);
+        assert_ne!(first, second, "{PORTS} were remembered in the room of 8");
+        Ok(())
+    });
+}

@@ -1,0 +1,184 @@
+//! Sockets that are not TCP's or UDP's, and datagrams to everyone: untouched, even while addresses
+//! that no Service has are refused. Numbers in names are those of docs/semantics.md.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    thread,
+};
+
+use anyhow::Result;
+use lab::{
+    Lab,
+    client::TIMEOUT,
+    family::{Dual, Family},
+    plane::Plane,
+    pod::{CLIENT, CLIENT6},
+    port::{Port, cluster_ip},
+    requirement,
+    serving::{PORT, Serving},
+    socket::{Errno, Socket},
+};
+use lb_common::{
+    Counter,
+    layout::{Cidr4, Cidr6},
+};
+use lb_userspace::dataplane::Configuration;
+use rustix::net::{RecvFlags, SendFlags, SocketType, ipproto, sockopt};
+use socket2::SockRef;
+
+const VIP: Dual = cluster_ip(10, 80);
+/// The client's interface to the Pod with index 0.
+const INTERFACE: &str = "pod0";
+
+/// Serves the address over TCP and UDP, and refuses everything else of every network.
+fn plane(lab: &Lab, serving: &Serving) -> Result<Plane> {
+    let everything = Configuration {
+        refuse: true,
+        cidrs4: vec![Cidr4::default()],
+        cidrs6: vec![Cidr6::default()],
+        ..Configuration::default()
+    };
+    let mut plane = Plane::on_with(lab, |_| (), everything)?;
+    for protocol in [Port::tcp, Port::udp] {
+        plane.publish(&protocol("lab/web:http").at([VIP]).to(serving.everywhere()))?;
+    }
+    Ok(plane)
+}
+
+/// Fails unless the programs have let everything pass.
+fn expect_uncounted(plane: &Plane) -> Result<()> {
+    for counter in Counter::ALL {
+        assert_eq!(plane.count(counter)?, 0, "{counter:?}");
+    }
+    Ok(())
+}
+
+/// Whether the kernel has a protocol, by the name in /proc/net/protocols; it is noted if not. To
+/// ask for a socket would make the kernel load a module.
+fn has(protocol: &str) -> Result<bool> {
+    let protocols = fs::read_to_string("/proc/net/protocols")?;
+    let has = protocols.lines().any(|line| line.split_whitespace().next() == Some(protocol));
+    if !has {
+        let thread = thread::current();
+        let reason = format!("the kernel has no protocol {protocol}");
+        requirement::note_skip(thread.name().unwrap_or("?"), &reason)?;
+    }
+    Ok(has)
+}
+
+/// An echo request, whose checksum the kernel fills in where it knows how.
+fn echo_request(family: Family) -> [u8; 8] {
+    match family {
+        Family::V4 => [8, 0, 0xf7, 0xff, 0, 0, 0, 0],
+        Family::V6 | Family::Mapped => [128, 0, 0, 0, 0, 0, 0, 0],
+    }
+}
+
+/// Sends an echo request and waits for any answer; returns where that is from.
+fn ping(socket: &Socket, family: Family, to: SocketAddr) -> Result<SocketAddr, Errno> {
+    rustix::net::sendto(socket, &echo_request(family), SendFlags::empty(), &to)?;
+    let mut buffer = [0; 128];
+    let (_, _, from) = rustix::net::recvfrom(socket, &mut buffer, RecvFlags::empty())?;
+    from.ok_or(Errno::NOTCONN)?.try_into()
+}
+
+#[test]
+fn point_25_raw_and_ping_sockets_are_untouched() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let plane = plane(lab, &serving)?;
+        // Whoever is of group 0 may have ping sockets, in this namespace.
+        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")?;
+        for &family in lab.families()?.iter().filter(|&&family| family != Family::Mapped) {
+            let protocol = if family == Family::V4 { ipproto::ICMP } else { ipproto::ICMPV6 };
+            for kind in [SocketType::RAW, SocketType::DGRAM] {
+                let new = || Socket::new(family, kind, Some(protocol));
+                let pod = serving.pods[0].dual(0).seen_by(family);
+                let vip = Dual::new(*VIP.v4.ip(), *VIP.v6.ip(), 0).seen_by(family);
+                let seen = (new()?.connect(VIP.seen_by(family)), ping(&new()?, family, vip));
+                let alone = (Err(Errno::NETUNREACH), Err(Errno::NETUNREACH));
+                assert_eq!(seen, alone, "{family:?}, {kind:?}");
+                assert_eq!(ping(&new()?, family, pod), Ok(pod), "{family:?}, {kind:?}");
+                // Without a port, the kernel takes it for unconnected.
+                let (socket, pod) = (new()?, serving.at(0).seen_by(family));
+                socket.connect(pod)?;
+                assert_eq!(socket.peer(), Ok(pod), "{family:?}, {kind:?}");
+            }
+        }
+        expect_uncounted(&plane)
+    });
+}
+
+#[test]
+fn point_25_udp_lite_sockets_are_untouched() {
+    lab::isolated(|lab| {
+        if !has("UDP-Lite")? {
+            return Ok(());
+        }
+        let serving = Serving::start(lab, 1)?;
+        let plane = plane(lab, &serving)?;
+        for &family in lab.families()? {
+            let new = || Socket::new(family, SocketType::DGRAM, Some(ipproto::UDPLITE));
+            let vip = VIP.seen_by(family);
+            let seen = (new()?.connect(vip), new()?.send_to(b"?", vip));
+            let alone = (Err(Errno::NETUNREACH), Err(Errno::NETUNREACH));
+            assert_eq!(seen, alone, "{family:?}");
+            let (first, second) = (new()?, new()?);
+            let client = Dual::new(CLIENT, CLIENT6, PORT).seen_by(family);
+            first.bind(client)?;
+            second.send_to(&[0, 7, b'?'], client)?;
+            assert_eq!(first.receive_from()?.source.map(|from| from.ip()), Some(client.ip()));
+        }
+        expect_uncounted(&plane)
+    });
+}
+
+#[test]
+fn point_25_datagrams_to_everyone_are_untouched() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let namespace = serving.pods[0].namespace();
+        let heard = |address: SocketAddr| {
+            let socket = namespace.run(|| UdpSocket::bind(address))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
+            anyhow::Ok(socket)
+        };
+        // Multicast and broadcast are inside of no Service CIDR: not even of 10.96.0.0/16.
+        let mut plane = Plane::on_with(
+            lab,
+            |_| (),
+            Configuration {
+                refuse: true,
+                cidrs4: vec![Cidr4 { address: [10, 96, 0, 0], mask: [255, 255, 0, 0] }],
+                ..Configuration::default()
+            },
+        )?;
+        plane.publish(&Port::udp("lab/web:http").at([VIP]).to(serving.everywhere()))?;
+        let every4 = heard(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5353).into())?;
+        let mut destinations = vec![
+            (Family::V4, SocketAddr::from((Ipv4Addr::BROADCAST, 5353)), &every4),
+            (Family::V4, SocketAddr::from(([224, 0, 0, 1], 5353)), &every4),
+        ];
+        let every6;
+        if lab.has_ipv6() {
+            every6 = heard(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 5354, 0, 0).into())?;
+            let interface =
+                rustix::net::netdevice::name_to_index(&Socket::udp(Family::V6)?, INTERFACE)?;
+            let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+            let all_nodes = SocketAddrV6::new(all_nodes, 5354, 0, interface).into();
+            destinations.push((Family::V6, all_nodes, &every6));
+        }
+        for (family, to, listener) in destinations {
+            let socket = Socket::udp(family)?;
+            sockopt::set_socket_broadcast(&socket, true)?;
+            SockRef::from(&socket).bind_device(Some(INTERFACE.as_bytes()))?;
+            socket.send_to(b"everyone", to)?;
+            let mut buffer = [0; 16];
+            let (length, from) = listener.recv_from(&mut buffer)?;
+            assert_eq!(&buffer[..length], b"everyone", "{to}");
+            assert!([IpAddr::from(CLIENT), CLIENT6.into()].contains(&from.ip()), "{to}: {from}");
+        }
+        expect_uncounted(&plane)
+    });
+}
