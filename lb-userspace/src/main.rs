@@ -3,6 +3,9 @@
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
+use tracing::Level;
+use tracing_subscriber::{filter::Targets, prelude::*};
+
 use lb_userspace::{
     cli::{Cli, Command},
     commands,
@@ -15,12 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::read();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::from(cli.log))
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    log_to_stderr(cli.log.into());
     let result = match cli.command {
         Command::Run(options) => commands::run::run(*options),
         Command::Services(options) => commands::services::services(&options),
@@ -34,4 +32,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs what socklb itself says at this level. What its libraries say is for their developers, below
+/// warnings: aya has thousands of lines on each load.
+fn log_to_stderr(level: Level) {
+    let own = [env!("CARGO_CRATE_NAME"), "lb_userspace"].map(|target| (target, level));
+    let targets = Targets::new().with_targets(own).with_default(level.min(Level::WARN));
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .finish()
+        .with(targets)
+        .init();
 }
