@@ -9,7 +9,7 @@ mod settings;
 use std::{
     fs,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -66,26 +66,10 @@ impl Object {
         }
         let carried = settings.carried.as_deref();
         let carried = carried.map(|pins| carried::compatible(pins, settings.affinity));
-        let carried = carried.unwrap_or_default();
-        match Self::try_load(settings, &carried, true) {
-            // Whether the kernel has the helper is best asked by using it: distributions backport.
-            // If the program is refused without it too, the first reason is the better one.
-            Err(error @ LoadError::Program { .. }) => {
-                Self::try_load(settings, &carried, false).map_err(|_| error)
-            }
-            other => other,
-        }
-    }
-
-    fn try_load(
-        settings: &Settings,
-        carried: &[(&'static str, PathBuf)],
-        refuses_with_errno: bool,
-    ) -> Result<Self, LoadError> {
         let sizes = settings.sizes;
         let note_tcp = u8::from(settings.note_tcp);
         let reverse_tcp = u8::from(settings.reverse_tcp);
-        let set_retval = u8::from(refuses_with_errno);
+        // One for both attempts: making it reads the kernel's types, which takes its time.
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("lb_frontends4", sizes.frontends)
@@ -96,18 +80,34 @@ impl Object {
             .map_max_entries("lb_names", sizes.services)
             .map_max_entries("lb_affinity", settings.affinity)
             .map_max_entries("lb_optouts", settings.opt_outs)
-            .override_global("SET_RETVAL", &set_retval, true)
             .override_global("NOTE_TCP", &note_tcp, true)
             .override_global("REVERSE_TCP", &reverse_tcp, true);
-        for (name, path) in carried {
+        for (name, path) in carried.iter().flatten() {
             loader.map_pin_path(name, path);
         }
+        match Self::try_load(&mut loader, settings, true) {
+            // Whether the kernel has the helper is best asked by using it: distributions backport.
+            // If the program is refused without it too, the first reason is the better one.
+            Err(error @ LoadError::Program { .. }) => {
+                Self::try_load(&mut loader, settings, false).map_err(|_| error)
+            }
+            other => other,
+        }
+    }
+
+    fn try_load(
+        loader: &mut EbpfLoader<'_>,
+        settings: &Settings,
+        refuses_with_errno: bool,
+    ) -> Result<Self, LoadError> {
+        let set_retval: &'static u8 = if refuses_with_errno { &1 } else { &0 };
+        loader.override_global("SET_RETVAL", set_retval, true);
         let mut ebpf = loader.load(OBJECT).map_err(LoadError::Maps)?;
         let mut programs = Vec::new();
         for hook in HOOKS.into_iter().filter(|hook| settings.need(hook.part)) {
             programs.push(programs::load(&mut ebpf, hook)?);
         }
-        Ok(Self { ebpf, sizes, programs, refuses_with_errno })
+        Ok(Self { ebpf, sizes: settings.sizes, programs, refuses_with_errno })
     }
 
     /// Entries of the tables.
