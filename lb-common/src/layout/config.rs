@@ -7,9 +7,10 @@ use super::word;
 /// Service CIDRs that each family has room for.
 pub const CIDRS: usize = 4;
 
-/// An IPv4 prefix. Compared as words in the order of memory, so both are in network byte order.
+/// An IPv4 prefix. Compared as words in the order of memory, so both are in network byte order; and
+/// aligned like words, since BPF would load each octet apart otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Cidr4 {
     /// The prefix, with zeros behind it.
     pub address: [u8; 4],
@@ -19,7 +20,7 @@ pub struct Cidr4 {
 
 /// An IPv6 prefix, likewise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Cidr6 {
     /// The prefix, with zeros behind it.
     pub address: [u8; 16],
