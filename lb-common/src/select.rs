@@ -194,7 +194,7 @@ fn in_slot<F: Family, T: Tables<F>, C: Client>(
 
 /// Whether a frontend with these flags exists for this client.
 #[inline(always)]
-fn is_for<C: Client>(client: &C, flags: u32) -> bool {
+pub fn is_for<C: Client>(client: &C, flags: u32) -> bool {
     let switches = client.switches();
     let host_only = switches.host_scope || flags & HOST_ONLY != 0;
     if !host_only && !switches.opt_outs {

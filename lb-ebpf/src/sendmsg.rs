@@ -9,8 +9,9 @@
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::{
-    Client as _, Counter, Earlier, Family, FrontendKey4, FrontendKey6, Place, Selected, Selection,
-    Switches, Tables, V4, V6, select, select::position_of,
+    Counter, Earlier, Family, FrontendKey4, FrontendKey6, Place, Selected, Selection, Tables, V4,
+    V6, select,
+    select::{is_for, position_of},
 };
 
 use crate::{
@@ -81,7 +82,7 @@ where
         earlier = Some(Earlier { backend: peer.backend_id, hint: peer.hint });
         // Ids are never shared between Service ports, nor slots between families. So if the slot
         // was given to another frontend since, which has this backend, it is the same Service port's.
-        if is_for_everyone(client.switches())
+        if is_for(&client, Tables::<F>::flags(&Maps, peer.slot))
             && let Some(range) = Tables::<F>::range(&Maps, peer.slot)
             && let Some(position) = position_of::<F, _>(&Maps, range, peer.backend_id, peer.hint)
         {
@@ -113,10 +114,4 @@ where
         Selection::Unserved => refuse(Counter::Unserved, ECONNREFUSED),
         Selection::Corrupt => refuse(Counter::Corrupt, ECONNREFUSED),
     }
-}
-
-/// Whether nothing depends on who sends.
-#[inline(always)]
-fn is_for_everyone(switches: Switches) -> bool {
-    !switches.opt_outs && !switches.host_scope
 }
