@@ -32,7 +32,8 @@ impl<'a> Client<'a> {
     pub(super) fn run(mut self, stop: &AtomicBool) -> Report {
         while !stop.load(Ordering::Relaxed) {
             let number = self.report.connects + self.report.datagrams;
-            let judged = if number % 4 == 3 { self.to_a_guest() } else { self.to_a_steady_one() };
+            let judged =
+                if number % 4 == 3 { self.reach_a_guest() } else { self.reach_a_steady_one() };
             match judged {
                 Ok(true) => {}
                 Ok(false) => self.report.wrong_backends += 1,
@@ -49,7 +50,7 @@ impl<'a> Client<'a> {
     }
 
     /// Whether the backend was in a set that was in force meanwhile.
-    fn to_a_steady_one(&mut self) -> io::Result<bool> {
+    fn reach_a_steady_one(&mut self) -> io::Result<bool> {
         let index = self.random.below(self.lines.len() as u64) as usize;
         let first = self.log.ended();
         let (identity, union) = if self.lines[index].protocol == Protocol::Tcp {
@@ -93,7 +94,7 @@ impl<'a> Client<'a> {
 
     /// Whether a guest's own backends were reached, or none because the guest is away: then the
     /// address is no frontend, and there is no route to it.
-    fn to_a_guest(&mut self) -> io::Result<bool> {
+    fn reach_a_guest(&mut self) -> io::Result<bool> {
         let guest = self.random.below(GUESTS.into()) as u8;
         let line = guest_line(self.lines, guest);
         let vip = line.guest_vip(guest);

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let bar = progress(arguments.seconds, "seconds");
         let duration = Duration::from_secs(arguments.seconds);
         let report = churn::run(lab, &[TCP4], duration, arguments.max_backends, |second| {
-            bar.set_position(second)
+            bar.set_position(second);
         })?;
         bar.finish_and_clear();
         if arguments.json {
