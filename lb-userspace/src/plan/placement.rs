@@ -27,11 +27,14 @@ pub fn place(
 ) -> Vec<Backend> {
     let mut stays = vec![false; wanted.len()];
     let mut block = Vec::with_capacity(wanted.len());
+    // Ids are given in the order of addresses, so what stood together mostly stands together.
+    let mut next = 0;
     for backend in standing {
-        if let Some(index) = position(wanted, backend.address)
-            && !std::mem::replace(&mut stays[index], true)
-        {
-            block.push(backend);
+        if let Some(index) = position(wanted, backend.address, next) {
+            next = index + 1;
+            if !std::mem::replace(&mut stays[index], true) {
+                block.push(backend);
+            }
         }
     }
     for (address, _) in wanted.iter().zip(stays).filter(|(_, stays)| !stays) {
@@ -70,12 +73,15 @@ pub fn take_id(next: &mut u32) -> u32 {
     id
 }
 
-fn position(backends: &Backends, address: SocketAddr) -> Option<usize> {
+/// Where an address is in a set. `hint` is looked at first.
+fn position(backends: &Backends, address: SocketAddr, hint: usize) -> Option<usize> {
+    fn find<T: Ord>(all: &[T], wanted: &T, hint: usize) -> Option<usize> {
+        if all.get(hint) == Some(wanted) { Some(hint) } else { all.binary_search(wanted).ok() }
+    }
     match (backends, address) {
-        (Backends::V4(backends), SocketAddr::V4(address)) => backends.binary_search(&address).ok(),
+        (Backends::V4(backends), SocketAddr::V4(address)) => find(backends, &address, hint),
         (Backends::V6(backends), SocketAddr::V6(address)) => {
-            let address = Address6 { address: *address.ip(), port: address.port() };
-            backends.binary_search(&address).ok()
+            find(backends, &Address6 { address: *address.ip(), port: address.port() }, hint)
         }
         _ => None,
     }
