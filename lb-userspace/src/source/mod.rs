@@ -5,6 +5,8 @@
 
 pub mod addresses;
 pub mod manifests;
+mod mirror;
+mod slices;
 
 use std::{fmt, net::IpAddr};
 

@@ -14,8 +14,11 @@ use k8s_openapi::{
 
 use rustc_hash::FxHashMap;
 
-use super::{Family, Port, protocol, publishes_not_ready, slice};
-use crate::source::manifests::objects::Name;
+use super::publishes_not_ready;
+use crate::source::{
+    manifests::objects::Name,
+    slices::{Family, Port, protocol, slice},
+};
 
 /// Pods by namespace, label and value, so that a Service costs what it selects and not what the
 /// namespace holds.

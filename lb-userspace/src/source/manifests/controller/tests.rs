@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use k8s_openapi::api::discovery::v1::Endpoint;
+
 use super::{super::parse::parse, *};
 
 mod families;

@@ -9,14 +9,20 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
 };
 
-use super::{Family, HEADLESS_LABEL, Port, protocol, slice};
-use crate::source::manifests::objects::Name;
+use super::slices::{Family, Port, protocol, slice};
 
-/// The slices of one `Endpoints` object in a family, one for each different list of ports.
+const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+
+/// The slices of one `Endpoints` object, given by namespace and name, in a family: one for each
+/// different list of ports.
 ///
 /// The label `endpointslice.kubernetes.io/skip-mirror` says that whoever wrote the object wrote
-/// slices as well, and does not count here: this is called only where there are none.
-pub(super) fn slices(name: Name<'_>, endpoints: &Endpoints, family: Family) -> Vec<EndpointSlice> {
+/// slices as well, and does not count here: whoever calls this does not read those.
+pub(super) fn slices(
+    name: (&str, &str),
+    endpoints: &Endpoints,
+    family: Family,
+) -> Vec<EndpointSlice> {
     let labels = endpoints.metadata.labels.as_ref();
     if labels.is_some_and(|labels| labels.contains_key(HEADLESS_LABEL)) {
         return Vec::new();
