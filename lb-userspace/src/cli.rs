@@ -2,13 +2,14 @@
 
 mod cidr;
 mod run;
+mod server;
 
 use std::path::PathBuf;
 
 use crate::dataplane::inspect::TABLES;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-pub use self::run::{CloseStale, PeerName, Run, Scope};
+pub use self::run::{CloseStale, EndpointsApi, PeerName, Run, Scope};
 
 /// Socket-level load balancer for Kubernetes Services
 #[derive(Debug, Parser)]

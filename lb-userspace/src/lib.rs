@@ -1,7 +1,8 @@
 //! socklb's agent: from Kubernetes objects to the BPF tables.
 //!
 //! ```text
-//!  manifests/*.yaml ── source::manifests ─┐
+//!  kube-apiserver ──── source::kube ──────┐
+//!  manifests/*.yaml ── source::manifests ─┤
 //!  interfaces ──────── source::addresses ─┴ events ──> model ──> publish ──> dataplane ──> lb-ebpf
 //!                                                      pure      pure over    BPF maps     programs
 //!  Pods, Namespaces ── optout ── cookies of namespaces ───────── a Store ───> lb_optouts
@@ -20,6 +21,10 @@ pub mod close;
 #[forbid(unsafe_code)]
 pub mod commands;
 pub mod dataplane;
+#[forbid(unsafe_code)]
+pub mod health;
+#[forbid(unsafe_code)]
+pub mod metrics;
 #[forbid(unsafe_code)]
 pub mod model;
 #[forbid(unsafe_code)]

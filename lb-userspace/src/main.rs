@@ -4,7 +4,10 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, prelude::*};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    prelude::*,
+};
 
 use lb_userspace::{
     cli::{Cli, Command},
@@ -35,10 +38,13 @@ fn main() -> ExitCode {
 }
 
 /// Logs what socklb itself says at this level. What its libraries say is for their developers, below
-/// warnings: aya has thousands of lines on each load.
+/// warnings: aya has thousands of lines on each load. The watch of the API server tells itself what
+/// went wrong, in fewer words than kube.
 fn log_to_stderr(level: Level) {
     let own = [env!("CARGO_CRATE_NAME"), "lb_userspace"].map(|target| (target, level));
-    let targets = Targets::new().with_targets(own).with_default(level.min(Level::WARN));
+    let kube = ["kube_client", "kube_runtime"].map(|target| (target, LevelFilter::OFF));
+    let targets =
+        Targets::new().with_targets(own).with_targets(kube).with_default(level.min(Level::WARN));
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)

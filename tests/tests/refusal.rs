@@ -23,7 +23,11 @@ use lb_common::{
     Counter,
     layout::{Cidr4, Cidr6},
 };
-use lb_userspace::{dataplane::Configuration, model::FrontendKind, netns::current_cookie};
+use lb_userspace::{
+    dataplane::{Configuration, ServiceNetworks},
+    model::FrontendKind,
+    netns::current_cookie,
+};
 
 const VIP: Dual = cluster_ip(10, 80);
 /// Another port of the same address.
@@ -45,8 +49,10 @@ fn refusing() -> Configuration {
     let cidr4 = |second| Cidr4 { address: [10, second, 0, 0], mask: [255, 255, 0, 0] };
     Configuration {
         refuse: true,
-        cidrs4: vec![cidr4(95), cidr4(96)],
-        cidrs6: vec![cidr6(0x95), cidr6(0x96)],
+        networks: ServiceNetworks {
+            cidrs4: vec![cidr4(95), cidr4(96)],
+            cidrs6: vec![cidr6(0x95), cidr6(0x96)],
+        },
         ..Configuration::default()
     }
 }

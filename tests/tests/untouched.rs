@@ -23,7 +23,7 @@ use lb_common::{
     Counter,
     layout::{Cidr4, Cidr6},
 };
-use lb_userspace::dataplane::Configuration;
+use lb_userspace::dataplane::{Configuration, ServiceNetworks};
 use rustix::net::{RecvFlags, SendFlags, SocketType, ipproto, sockopt};
 use socket2::SockRef;
 
@@ -35,8 +35,10 @@ const INTERFACE: &str = "pod0";
 fn plane(lab: &Lab, serving: &Serving) -> Result<Plane> {
     let everything = Configuration {
         refuse: true,
-        cidrs4: vec![Cidr4::default()],
-        cidrs6: vec![Cidr6::default()],
+        networks: ServiceNetworks {
+            cidrs4: vec![Cidr4::default()],
+            cidrs6: vec![Cidr6::default()],
+        },
         ..Configuration::default()
     };
     let mut plane = Plane::on_with(lab, |_| (), everything)?;
@@ -150,7 +152,10 @@ fn point_25_datagrams_to_everyone_are_untouched() {
             |_| (),
             Configuration {
                 refuse: true,
-                cidrs4: vec![Cidr4 { address: [10, 96, 0, 0], mask: [255, 255, 0, 0] }],
+                networks: ServiceNetworks {
+                    cidrs4: vec![Cidr4 { address: [10, 96, 0, 0], mask: [255, 255, 0, 0] }],
+                    cidrs6: Vec::new(),
+                },
                 ..Configuration::default()
             },
         )?;

@@ -11,14 +11,17 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use ipnet::IpNet;
+use tokio::sync::oneshot;
 use tracing::{debug, error, info, trace, warn};
 
 use super::{Core, core::Outcome};
 use crate::{
     close::Gone,
+    metrics::Metrics,
     plan::limbo::Period,
     publish::{Failure, Grace, Store},
-    source::Event,
+    source::{Arrival, Event},
 };
 
 /// Quiet time after which the keys of frontends that went away are deleted.
@@ -30,14 +33,16 @@ const FOLDED: usize = 10_000;
 /// What reaches the owner.
 #[derive(Debug)]
 pub enum Message {
-    /// An object changed, or all are listed.
-    Event(Event),
+    /// An object changed, or all are listed. With its arrival, if that is to be timed.
+    Event(Event, Option<Arrival>),
     /// No event will come any more.
     SourceEnded,
     /// These network namespaces are to be left alone, and no others.
     OptOuts(BTreeSet<u64>),
     /// A grace period ended.
     GraceEnded,
+    /// To be answered, as a sign of life.
+    Ping(oneshot::Sender<()>),
     /// End the agent, for this reason.
     Stop(&'static str),
 }
@@ -46,6 +51,13 @@ pub enum Message {
 pub trait Surroundings {
     /// Leaves the sockets of these network namespaces alone, and no others.
     fn opt_out(&mut self, cookies: &BTreeSet<u64>);
+
+    /// Refuses nothing for want of a Service from now on.
+    fn stop_refusing(&mut self);
+
+    /// Refuses what no Service has in these networks, if that is wanted at all. A grace period has
+    /// passed since [`Self::stop_refusing`].
+    fn refuse_in(&mut self, networks: &[IpNet]);
 
     /// Closes sockets that are connected to these backends. No connect can choose them any more.
     fn close(&mut self, gone: Vec<Gone>);
@@ -61,12 +73,20 @@ pub struct Owner<S, G, N> {
     core: Core<S, G>,
     surroundings: N,
     messages: Receiver<Message>,
+    metrics: Metrics,
+    /// When the Service networks can be changed, and to what.
+    networks: Option<(Period, Vec<IpNet>)>,
 }
 
 impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     /// An owner that is fed by `messages`.
-    pub fn new(core: Core<S, G>, surroundings: N, messages: Receiver<Message>) -> Self {
-        Self { core, surroundings, messages }
+    pub fn new(
+        core: Core<S, G>,
+        surroundings: N,
+        messages: Receiver<Message>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { core, surroundings, messages, metrics, networks: None }
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
@@ -94,11 +114,14 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 }
                 Ok(first) => Some(first),
             };
-            let Some(Taken { events, synced }) = self.take(first)? else { return Ok(attached) };
+            let Some(Taken { events, synced, arrivals }) = self.take(first)? else {
+                return Ok(attached);
+            };
             let mut failures = 0;
             if events > 0 {
                 let outcome = self.core.publish()?;
                 failures = outcome.failures.len();
+                self.metrics.published(&arrivals, failures);
                 log(events, outcome);
             }
             if synced && let Some(attach) = attach.take() {
@@ -111,6 +134,11 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 let before = self.core.publisher().next_backend_id();
                 self.surroundings.close_all_but(self.core.serving_ids(), before);
             }
+            if let Some((_, networks)) =
+                self.networks.take_if(|(period, _)| self.core.publisher().is_past(*period))
+            {
+                self.surroundings.refuse_in(&networks);
+            }
             let gone = self.core.take_due_retired();
             if !gone.is_empty() {
                 self.surroundings.close(gone);
@@ -120,7 +148,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
 
     /// Takes the messages that wait. `None` if the agent is to stop.
     fn take(&mut self, first: Option<Message>) -> Result<Option<Taken>> {
-        let mut taken = Taken { events: 0, synced: false };
+        let mut taken = Taken { events: 0, synced: false, arrivals: Vec::new() };
         let Some(first) = first else { return Ok(Some(taken)) };
         for message in std::iter::once(first).chain(self.messages.try_iter()).take(FOLDED) {
             match message {
@@ -131,9 +159,18 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 Message::SourceEnded => bail!("the source of objects has ended"),
                 Message::GraceEnded => {}
                 Message::OptOuts(cookies) => self.surroundings.opt_out(&cookies),
-                Message::Event(event) => {
+                Message::Ping(answer) => {
+                    // Whoever asked has lost patience when this fails.
+                    let _ = answer.send(());
+                }
+                Message::Event(Event::ServiceNetworks(networks), _) => {
+                    self.surroundings.stop_refusing();
+                    self.networks = Some((self.core.publisher().fence(), networks));
+                }
+                Message::Event(event, arrival) => {
                     trace!("{event}");
                     taken.events += 1;
+                    taken.arrivals.extend(arrival);
                     taken.synced |= matches!(event, Event::Synced);
                     self.core.apply(event);
                 }
@@ -147,6 +184,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
 struct Taken {
     events: usize,
     synced: bool,
+    /// Of those events that are timed.
+    arrivals: Vec<Arrival>,
 }
 
 fn log(events: usize, outcome: Outcome) {

@@ -1,29 +1,62 @@
 //! `socklb run`: its flags, and which of them do not go together.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
+use http::Uri;
 use ipnet::IpNet;
 
 use super::{
     PINS,
     cidr::{cidr, host},
+    server::server,
 };
-use crate::optout::Selector;
-
-/// Service networks of each family that the tables have room for.
-const SERVICE_CIDRS: usize = 4;
-/// The shortest prefixes of a Service network. A wider one would refuse what is no Service's.
-const SHORTEST_V4: u8 = 8;
-const SHORTEST_V6: u8 = 32;
+use crate::{dataplane::ServiceNetworks, optout::Selector};
 
 /// `socklb run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Folder of manifests (*.yaml, *.yml, *.json) to serve, watched for changes: Services,
-    /// EndpointSlices, Endpoints, Pods, Nodes and Namespaces
-    #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
+    /// Folder of manifests (*.yaml, *.yml, *.json) to serve instead of a cluster, watched for
+    /// changes: Services, EndpointSlices, Endpoints, Pods, Nodes and Namespaces
+    #[arg(long, value_name = "DIR", help_heading = "Where Services come from",
+          conflicts_with_all = ["kubeconfig", "context", "api_server", "endpoints_api",
+                                "api_idle_timeout"])]
+    pub manifests: Option<PathBuf>,
+    /// File that says how to reach the API server [default: the service account of the Pod that
+    /// this runs in]
+    #[arg(long, value_name = "FILE", help_heading = "Where Services come from")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig file [default: its current one]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "kubeconfig",
+        help_heading = "Where Services come from"
+    )]
+    pub context: Option<String>,
+    /// Where the API server is, as in https://192.0.2.1:6443, if not where the kubeconfig file or
+    /// the service account says. Name one that is no Service's where no kube-proxy runs: the
+    /// Service of the API server needs an agent to be reached
+    #[arg(long, value_name = "URL", value_parser = server,
+          help_heading = "Where Services come from")]
+    pub api_server: Option<Uri>,
+    /// API that endpoints are read from
+    #[arg(long, value_enum, default_value_t = EndpointsApi::Endpointslices,
+          help_heading = "Where Services come from")]
+    pub endpoints_api: EndpointsApi,
+    /// Seconds without a word from the API server after which a connection is taken for dead. It
+    /// sends a bookmark about every 60 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 90,
+          value_parser = clap::value_parser!(u64).range(1..=3_600),
+          help_heading = "Where Services come from")]
+    pub api_idle_timeout: u64,
+    /// Serve /healthz, /readyz and /metrics over HTTP on this address, as in 127.0.0.1:10240. It
+    /// must be a loopback address [default: not served]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
+    pub health: Option<SocketAddr>,
     /// Cgroup v2 directory whose processes are served [default: the root of the cgroup v2 mount]
     #[arg(long, value_name = "DIR")]
     pub cgroup: Option<PathBuf>,
@@ -74,12 +107,12 @@ pub struct Run {
     #[arg(long, value_name = "IP", value_parser = host, help_heading = "Frontends")]
     pub api_server_address: Vec<IpAddr>,
     /// Refuse TCP and UDP to ports that no Service has, on ClusterIPs that are served and in the
-    /// networks of --service-cidr. Not for use beside another proxy, whose Services may be unknown
-    /// here
-    #[arg(long, requires = "service_cidr", help_heading = "Frontends")]
+    /// networks that ClusterIPs are given from: those of --service-cidr, or of the API server
+    /// (ServiceCIDR objects). Not for use beside another proxy, whose Services may be unknown here
+    #[arg(long, help_heading = "Frontends")]
     pub refuse_unserved: bool,
-    /// Network of the ClusterIPs, as the API server has it, for --refuse-unserved. May be repeated,
-    /// or several with commas between them: at most 4 of IPv4 and 4 of IPv6
+    /// Network of the ClusterIPs, for --refuse-unserved, instead of asking the API server. May be
+    /// repeated, or several with commas between them: at most 4 of IPv4 and 4 of IPv6
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = cidr,
           help_heading = "Frontends")]
     pub service_cidr: Vec<IpNet>,
@@ -115,6 +148,15 @@ pub struct Run {
     pub max_affinity: u32,
 }
 
+/// Where endpoints are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EndpointsApi {
+    /// EndpointSlices
+    Endpointslices,
+    /// Endpoints, for clusters and tools that write nothing else
+    Endpoints,
+}
+
 /// Whose sockets are balanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scope {
@@ -147,28 +189,27 @@ pub enum CloseStale {
     None,
 }
 
+/// An address that only this machine can reach: what is told there is for its operator.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "expected an address and a port, as in 127.0.0.1:10240")?;
+    if !address.ip().is_loopback() {
+        return Err("only a loopback address can be served, as in 127.0.0.1:10240".into());
+    }
+    Ok(address)
+}
+
 impl Run {
     /// What one flag's value alone does not tell.
     pub(super) fn validate(&self) -> Result<(), String> {
-        let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
-            self.service_cidr.iter().partition(|network| network.addr().is_ipv4());
-        for (family, networks, shortest) in [("IPv4", v4, SHORTEST_V4), ("IPv6", v6, SHORTEST_V6)] {
-            if networks.len() > SERVICE_CIDRS {
-                return Err(format!(
-                    "--service-cidr names {} {family} networks: at most {SERVICE_CIDRS} can be \
-                     known",
-                    networks.len()
-                ));
-            }
-            if let Some(wide) = networks.iter().find(|network| network.prefix_len() < shortest) {
-                return Err(format!(
-                    "--service-cidr {wide} is no network of ClusterIPs: a prefix of /{shortest} or \
-                     longer is needed for {family}"
-                ));
-            }
-        }
-        if let Some(local) = self.service_cidr.iter().find(|network| network.addr().is_loopback()) {
-            return Err(format!("--service-cidr {local} is the loopback network"));
+        ServiceNetworks::new(&self.service_cidr)
+            .map_err(|error| format!("--service-cidr: {error}"))?;
+        if self.refuse_unserved && self.service_cidr.is_empty() && self.manifests.is_some() {
+            return Err(
+                "--refuse-unserved with --manifests needs --service-cidr: there is no API \
+                        server to ask"
+                    .into(),
+            );
         }
         Ok(())
     }
@@ -200,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_the_source_unless_a_folder_is() {
+        let cluster = |flags: &str| {
+            let arguments = "socklb run".split(' ').chain(flags.split_whitespace());
+            Cli::try_read(arguments).map_err(|error| error.to_string())
+        };
+        let flags = "--kubeconfig k --context c --api-server https://[fd00::1]:6443 --refuse-unserved \
+                     --endpoints-api endpoints --health [::1]:80";
+        let Ok(Cli { command: Command::Run(run), .. }) = cluster(flags) else {
+            panic!("not taken")
+        };
+        assert_eq!(run.api_server.unwrap().host(), Some("[fd00::1]"));
+        assert_eq!((run.endpoints_api, run.api_idle_timeout), (EndpointsApi::Endpoints, 90));
+        assert!(cluster("").is_ok() && cluster("--context c").is_err());
+        for server in ["192.0.2.1:6443", "ftp://192.0.2.1", "https://192.0.2.1/api", "https://"] {
+            let error = cluster(&format!("--api-server {server}")).unwrap_err();
+            assert!(error.contains("--api-server"), "{error}");
+        }
+    }
+
+    #[test]
     fn lists_are_separated_by_commas_or_repeated() {
         let run = run("--nodeport-addresses 10.1.2.3/8,fd00::/64 --nodeport-addresses 192.0.2.1 \
              --api-server-address 10.0.0.1 --api-server-address fd00::1 \
@@ -219,10 +280,14 @@ mod tests {
         let five = "10.1.0.0/16,10.2.0.0/16,10.3.0.0/16,10.4.0.0/16,10.5.0.0/16";
         for (flags, expected) in [
             ("--refuse-unserved", "--service-cidr"),
+            ("--kubeconfig k", "--kubeconfig"),
+            ("--api-server https://192.0.2.1", "--api-server"),
+            ("--health 192.0.2.1:80", "--health"),
+            ("--health 127.0.0.1", "--health"),
             ("--service-cidr 10.96.0.0/33", "--service-cidr"),
-            (&*format!("--service-cidr {five}"), "--service-cidr names 5 IPv4 networks: at most 4"),
-            ("--service-cidr 0.0.0.0/0", "--service-cidr 0.0.0.0/0 is no network of ClusterIPs"),
-            ("--service-cidr 127.0.0.0/8", "--service-cidr 127.0.0.0/8 is the loopback network"),
+            (&*format!("--service-cidr {five}"), "--service-cidr: 5 IPv4 networks: at most 4"),
+            ("--service-cidr 0.0.0.0/0", "--service-cidr: 0.0.0.0/0 is no network of ClusterIPs"),
+            ("--service-cidr 127.0.0.0/8", "--service-cidr: 127.0.0.0/8 is the loopback network"),
             ("--service-cidr ::/0", "a prefix of /32 or longer is needed for IPv6"),
             ("--nodeport-addresses primary", "--nodeport-addresses"),
             ("--api-server-address 0.0.0.0", "--api-server-address"),

@@ -6,13 +6,14 @@ pub(super) mod cgroup;
 mod node;
 mod settings;
 mod signals;
+mod source;
 
 use std::{
     path::Path,
     sync::mpsc::{self, Sender},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
@@ -22,11 +23,13 @@ use crate::{
     chain::chain,
     cli::{PINS, Run},
     dataplane::{Attachment, KernelConfig, KernelGrace, Object, PinDir, Settings, carried},
+    health::Health,
+    metrics::Metrics,
     model::Model,
     netns,
     optout::{OnThisNode, OptOuts},
     publish::{Ids, Publisher},
-    source::{addresses, manifests},
+    source::addresses,
 };
 
 /// Runs until SIGINT, SIGQUIT or SIGTERM; a second one ends it at once.
@@ -52,13 +55,20 @@ pub fn run(options: Run) -> Result<()> {
     })?;
     let publisher = Publisher::new(object.store()?, grace, settings.sizes, ids);
     let core = Core::new(Model::new(settings::model(&options)), publisher);
-    let node = Node::new(config, closer, options.close_stale);
+    let node = Node::new(config, closer, &options);
+    let metrics = Metrics::new();
+    let health = Health::new(sender.clone(), metrics.clone());
+    let served = options.health.map(|address| {
+        let served = health.clone().serve(address);
+        served.with_context(|| format!("--health {address}: cannot serve there"))
+    });
+    let served = served.transpose()?;
     // In this order, so that the owner knows the node's addresses and who opts out when everything
     // is listed.
     let addresses = {
         let feed = sender.clone();
         addresses::watch(move |event| {
-            let _ = feed.send(Message::Event(event));
+            let _ = feed.send(Message::Event(event, None));
         })?
     };
     let opt_outs = {
@@ -68,18 +78,15 @@ pub fn run(options: Run) -> Result<()> {
         })?
     };
     let feed = Feed(sender);
-    let source = manifests::watch(
-        &options.manifests,
-        move |event| {
-            if let Some(event) = opt_outs.take(event) {
-                feed.send(Message::Event(event));
-            }
-        },
-        |report| warn!("{report}"),
-    )?;
+    let out = move |event, arrival| {
+        if let Some(event) = opt_outs.take(event) {
+            feed.send(Message::Event(event, arrival));
+        }
+    };
+    let source = source::start(&options, out, metrics.clone())?;
 
     let pinned = pins.is_some();
-    let attached = Owner::new(core, node, messages).run(|failures| {
+    let attached = Owner::new(core, node, messages, metrics).run(|failures| {
         if failures > 0 && pins.as_ref().is_some_and(PinDir::in_force) {
             bail!(
                 "{failures} frontends could not be published, see above: the tables of the agent \
@@ -88,13 +95,14 @@ pub fn run(options: Run) -> Result<()> {
         }
         let attachment = Attachment::new(&object, &cgroup, pins)?;
         info!(cgroup = %cgroup.display(), "attached: connections are balanced");
+        health.set_ready();
         if let Err(error) = sd_notify::notify(false, &[NotifyState::Ready]) {
             warn!(%error, "cannot report readiness to NOTIFY_SOCKET");
         }
         Ok(attachment)
     });
     signals.close();
-    drop((source, addresses));
+    drop((source, addresses, served));
     if attached?.is_some() && pinned {
         info!(
             "the node keeps balancing with the last tables; `socklb cleanup --pin {}` ends that",

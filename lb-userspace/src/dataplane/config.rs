@@ -9,10 +9,11 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use lb_common::layout::{CIDRS, Cidr4, Cidr6, Config};
+use lb_common::layout::{Cidr4, Cidr6, Config};
 
 use super::{
     mapped::WritableArray,
+    networks::ServiceNetworks,
     object::{LoadError, Object},
     sys,
 };
@@ -27,7 +28,7 @@ const CIDR_WORDS: usize = std::mem::offset_of!(Config, cidrs4) / 8;
 // The publisher writes the word between, through a mapping of its own.
 const _: () = assert!(HOST < Config::NEXT_IDS_WORD && Config::NEXT_IDS_WORD < CIDR_WORDS);
 
-/// What the first words of [`Config`] say, and its prefixes.
+/// What the first words of [`Config`] say, and its networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// The cookie of the host's network namespace; 0 if the kernel cannot tell (before 5.14).
@@ -38,10 +39,8 @@ pub struct Configuration {
     pub protect_node_ports: bool,
     /// Refuse what is inside of a Service CIDR and no Service's.
     pub refuse: bool,
-    /// IPv4 Service CIDRs, four at most.
-    pub cidrs4: Vec<Cidr4>,
-    /// IPv6 Service CIDRs, four at most.
-    pub cidrs6: Vec<Cidr6>,
+    /// Where ClusterIPs are given from.
+    pub networks: ServiceNetworks,
 }
 
 /// Write access to the configuration.
@@ -57,10 +56,8 @@ impl KernelConfig {
     ///
     /// # Panics
     ///
-    /// If it holds more prefixes of a family than [`CIDRS`].
+    /// If it holds more networks of a family than there is room for.
     pub fn new(object: &Object, configuration: &Configuration) -> Result<Self, LoadError> {
-        let (cidrs4, cidrs6) = (&configuration.cidrs4, &configuration.cidrs6);
-        assert!(cidrs4.len() <= CIDRS && cidrs6.len() <= CIDRS);
         let map = object.map_copy("lb_config")?;
         let error = |source| StoreError { call: "mmap", table: "lb_config", source };
         let config = WritableArray::<Config>::new(map.as_fd(), 1).map_err(error)?;
@@ -69,13 +66,10 @@ impl KernelConfig {
             opt_outs: 0,
             host_scope: configuration.host_scope.into(),
             protect_node_ports: configuration.protect_node_ports.into(),
-            cidr_count4: cidrs4.len() as u16,
-            cidr_count6: cidrs6.len() as u16,
             host: configuration.host,
             ..Config::default()
         };
-        switches.cidrs4[..cidrs4.len()].copy_from_slice(cidrs4);
-        switches.cidrs6[..cidrs6.len()].copy_from_slice(cidrs6);
+        name(&mut switches, &configuration.networks);
         let opt_outs = object.map_copy("lb_optouts")?;
         let written = Self { config, opt_outs, opted_out: BTreeSet::new(), switches };
         written.write();
@@ -107,6 +101,21 @@ impl KernelConfig {
         result
     }
 
+    /// Refuses nothing from now on. Programs that run at this moment may still do.
+    pub fn stop_refusing(&mut self) {
+        self.switches.refuse = 0;
+        self.write_switches();
+    }
+
+    /// Refuses what is in these networks and no Service's, and nothing in others. No program may
+    /// be in these words any more: a grace period has ended since [`Self::stop_refusing`].
+    pub fn refuse_in(&mut self, networks: &ServiceNetworks) {
+        name(&mut self.switches, networks);
+        self.write_networks();
+        self.switches.refuse = 1;
+        self.write_switches();
+    }
+
     fn delete(&mut self, gone: &[u64]) -> Result<(), StoreError> {
         let (deleted, result) = match sys::delete_batch(self.opt_outs.as_fd(), gone) {
             Ok(()) => (gone.len(), Ok(())),
@@ -135,6 +144,11 @@ impl KernelConfig {
     /// Everything but the ids. The switches last: they say how many prefixes there are.
     fn write(&self) {
         self.config.word(0, HOST).store(self.switches.host, Ordering::Relaxed);
+        self.write_networks();
+        self.write_switches();
+    }
+
+    fn write_networks(&self) {
         let cidrs4 = self.switches.cidrs4.iter().map(|Cidr4 { address, mask }| {
             let ([a, b, c, d], [e, f, g, h]) = (*address, *mask);
             u64::from_ne_bytes([a, b, c, d, e, f, g, h])
@@ -147,8 +161,15 @@ impl KernelConfig {
         for (word, value) in (CIDR_WORDS..).zip(cidrs4.chain(cidrs6)) {
             self.config.word(0, word).store(value, Ordering::Relaxed);
         }
-        self.write_switches();
     }
+}
+
+/// Puts networks in the place of those that were there.
+fn name(config: &mut Config, ServiceNetworks { cidrs4, cidrs6 }: &ServiceNetworks) {
+    (config.cidrs4, config.cidrs6) = Default::default();
+    config.cidrs4[..cidrs4.len()].copy_from_slice(cidrs4);
+    config.cidrs6[..cidrs6.len()].copy_from_slice(cidrs6);
+    (config.cidr_count4, config.cidr_count6) = (cidrs4.len() as u16, cidrs6.len() as u16);
 }
 
 fn error(call: &'static str, source: io::Error) -> StoreError {

@@ -20,6 +20,8 @@ pub mod inspect;
 mod iterator;
 mod mapped;
 #[forbid(unsafe_code)]
+mod networks;
+#[forbid(unsafe_code)]
 mod object;
 #[forbid(unsafe_code)]
 mod store;
@@ -31,5 +33,6 @@ pub use config::{Configuration, KernelConfig};
 pub(crate) use cookie::netns_cookie;
 pub use grace::KernelGrace;
 pub use iterator::{OriginIterator, Origins};
+pub use networks::{NetworksError, ServiceNetworks};
 pub use object::{LoadError, Loaded, Object, Settings};
 pub use store::KernelStore;

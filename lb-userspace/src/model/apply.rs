@@ -31,7 +31,7 @@ impl Model {
             Event::Apply(Object::Service(object)) => self.apply_service(&object),
             Event::Apply(Object::EndpointSlice(object)) => self.apply_slice(&object),
             Event::Apply(Object::Node(object)) => self.apply_node(&object),
-            Event::Apply(Object::Pod(_) | Object::Namespace(_)) => {}
+            Event::Apply(Object::Pod(_) | Object::Namespace(_)) | Event::ServiceNetworks(_) => {}
             Event::Delete(key) => self.delete(&key),
             Event::LocalAddresses(addresses) => self.set_local_addresses(addresses),
             Event::Synced => self.synced = true,

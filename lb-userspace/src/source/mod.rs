@@ -4,12 +4,18 @@
 //! semantics: that is [`crate::model`].
 
 pub mod addresses;
+pub mod kube;
 pub mod manifests;
 mod mirror;
 mod slices;
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Instant, SystemTime},
+};
 
+use ipnet::IpNet;
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, Node, Pod, Service},
@@ -69,11 +75,28 @@ pub enum Event {
     /// The addresses of the node's interfaces, all that there are now. Without those of kube-ipvs0,
     /// which has the Services' addresses, and without loopback and link-local ones.
     LocalAddresses(Vec<IpAddr>),
+    /// The networks that ClusterIPs are given from, all that there are now.
+    ServiceNetworks(Vec<IpNet>),
     /// Everything that existed when the source started has been sent. Sent once.
     Synced,
 }
 
+/// When a change reached the agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// When a watch told of it.
+    pub at: Instant,
+    /// When its cause was seen in the cluster, if whoever wrote the object says so: for a slice the
+    /// annotation `endpoints.kubernetes.io/last-change-trigger-time`.
+    pub trigger: Option<SystemTime>,
+}
+
 impl Object {
+    /// `metadata.name`
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.parts().1.name.as_deref()
+    }
+
     /// Its kind and metadata.
     fn parts(&self) -> (Kind, &ObjectMeta) {
         match self {
@@ -100,6 +123,7 @@ impl fmt::Display for Event {
                 write!(f, "delete {kind:?} {namespace}/{name}")
             }
             Self::LocalAddresses(addresses) => write!(f, "local addresses {addresses:?}"),
+            Self::ServiceNetworks(networks) => write!(f, "Service networks {networks:?}"),
             Self::Synced => f.write_str("synced"),
         }
     }

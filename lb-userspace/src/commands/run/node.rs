@@ -6,14 +6,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tracing::{error, warn};
+use ipnet::IpNet;
+use tracing::{error, info, warn};
 
 use crate::{
     agent::Surroundings,
     chain::chain,
-    cli::CloseStale,
+    cli::{CloseStale, Run},
     close::{Closer, Gone, Request},
-    dataplane::{KernelConfig, Object, Origins},
+    dataplane::{KernelConfig, Object, Origins, ServiceNetworks},
 };
 
 /// The node, as far as the owner acts on it.
@@ -22,11 +23,14 @@ pub(super) struct Node {
     closer: Option<Closer>,
     /// Whether TCP sockets are closed too.
     tcp: bool,
+    /// Whether what no Service has is refused, in networks that the cluster names.
+    refuse: bool,
 }
 
 impl Node {
-    pub(super) fn new(config: KernelConfig, closer: Option<Closer>, stale: CloseStale) -> Self {
-        Self { config, closer, tcp: stale == CloseStale::All }
+    pub(super) fn new(config: KernelConfig, closer: Option<Closer>, options: &Run) -> Self {
+        let refuse = options.refuse_unserved && options.service_cidr.is_empty();
+        Self { config, closer, tcp: options.close_stale == CloseStale::All, refuse }
     }
 }
 
@@ -59,6 +63,31 @@ impl Surroundings for Node {
     fn opt_out(&mut self, cookies: &BTreeSet<u64>) {
         if let Err(error) = self.config.opt_out(cookies) {
             error!("some Pods that opted out are balanced nevertheless: {}", chain(&error));
+        }
+    }
+
+    fn stop_refusing(&mut self) {
+        self.config.stop_refusing();
+    }
+
+    fn refuse_in(&mut self, networks: &[IpNet]) {
+        if !self.refuse {
+            return;
+        }
+        match ServiceNetworks::new(networks) {
+            Ok(known) if !networks.is_empty() => {
+                let networks = networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+                info!("refusing what no Service has in {}", networks.join(", "));
+                self.config.refuse_in(&known);
+            }
+            Ok(_) => warn!(
+                "the API server names no Service network (ServiceCIDR): nothing is refused. Name \
+                 them with --service-cidr"
+            ),
+            Err(error) => error!(
+                "nothing is refused, since the API server's Service networks cannot all be known: \
+                 {error}. Name those that matter with --service-cidr"
+            ),
         }
     }
 

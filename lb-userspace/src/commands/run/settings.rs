@@ -2,17 +2,18 @@
 //!
 //! Nothing here touches the kernel.
 
+use std::{net::IpAddr, time::Duration};
+
 use anyhow::{Result, bail};
-use ipnet::IpNet;
-use lb_common::layout::{Cidr4, Cidr6};
 use tracing::warn;
 
 use crate::{
-    cli::{CloseStale, PeerName, Run, Scope},
-    dataplane::{Configuration, Settings},
+    cli::{CloseStale, EndpointsApi, PeerName, Run, Scope},
+    dataplane::{Configuration, ServiceNetworks, Settings},
     model,
     optout::Rules,
     publish::Sizes,
+    source::kube,
 };
 
 /// Network namespaces that can be opted out at once: more than a node has Pods.
@@ -25,12 +26,36 @@ pub(super) fn model(options: &Run) -> model::Options {
         node_port_addresses: options.nodeport_addresses.clone(),
         node_port_localhost: options.nodeport_localhost,
         translate_local: options.translate_local_addresses,
-        protected: options.api_server_address.clone(),
+        protected: protected(options),
         track: match options.close_stale {
             CloseStale::None => model::Tracked::None,
             CloseStale::Udp => model::Tracked::Udp,
             CloseStale::All => model::Tracked::UdpAndTcp,
         },
+    }
+}
+
+/// The API server's addresses, as far as the command line says.
+fn protected(options: &Run) -> Vec<IpAddr> {
+    let server = options.api_server.as_ref().and_then(kube::address);
+    options.api_server_address.iter().copied().chain(server).collect()
+}
+
+/// What is watched, if a cluster is the source.
+pub(super) fn cluster(options: &Run) -> kube::Settings {
+    kube::Settings {
+        access: kube::Access {
+            kubeconfig: options.kubeconfig.clone(),
+            context: options.context.clone(),
+            server: options.api_server.clone(),
+            idle: Duration::from_secs(options.api_idle_timeout),
+        },
+        node: options.node_name.clone().filter(|name| !name.is_empty()),
+        endpoints: match options.endpoints_api {
+            EndpointsApi::Endpointslices => kube::Endpoints::Slices,
+            EndpointsApi::Endpoints => kube::Endpoints::Endpoints,
+        },
+        service_networks: options.refuse_unserved && options.service_cidr.is_empty(),
     }
 }
 
@@ -76,24 +101,13 @@ pub(super) fn configuration(options: &Run, host: Option<u64>) -> Result<Configur
     if !options.refuse_unserved && !options.service_cidr.is_empty() {
         warn!("--service-cidr has no effect without --refuse-unserved");
     }
-    let cidrs4 = options.service_cidr.iter().filter_map(|cidr| match cidr {
-        IpNet::V4(cidr) => {
-            Some(Cidr4 { address: cidr.network().octets(), mask: cidr.netmask().octets() })
-        }
-        IpNet::V6(_) => None,
-    });
-    let cidrs6 = options.service_cidr.iter().filter_map(|cidr| match cidr {
-        IpNet::V6(cidr) => {
-            Some(Cidr6 { address: cidr.network().octets(), mask: cidr.netmask().octets() })
-        }
-        IpNet::V4(_) => None,
-    });
+    let networks = ServiceNetworks::new(&options.service_cidr)?;
     Ok(Configuration {
         host: host.unwrap_or_default(),
         host_scope: options.scope == Scope::Host,
         protect_node_ports: options.protect_nodeports,
-        refuse: options.refuse_unserved,
-        cidrs4: cidrs4.collect(),
-        cidrs6: cidrs6.collect(),
+        // Without networks by the flag, those of the API server come later.
+        refuse: options.refuse_unserved && !options.service_cidr.is_empty(),
+        networks,
     })
 }

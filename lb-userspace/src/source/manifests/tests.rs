@@ -75,7 +75,9 @@ impl State {
             Event::Delete(key) => {
                 assert!(self.objects.remove(&key).is_some(), "{key:?} was not there");
             }
-            Event::LocalAddresses(_) => panic!("manifests know no interfaces"),
+            Event::LocalAddresses(_) | Event::ServiceNetworks(_) => {
+                panic!("manifests know neither interfaces nor networks")
+            }
             Event::Synced => {
                 assert!(!self.synced, "Synced came twice");
                 self.synced = true;

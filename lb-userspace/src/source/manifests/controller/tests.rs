@@ -1,7 +1,5 @@
 use serde_json::{Value, json};
 
-use k8s_openapi::api::discovery::v1::Endpoint;
-
 use super::{super::parse::parse, *};
 
 mod families;
@@ -42,7 +40,7 @@ fn display(slice: &EndpointSlice) -> String {
     });
     let ports: Vec<_> = ports.collect();
     let endpoints: Vec<_> = endpoints.collect();
-    let service = &labels[SERVICE_LABEL];
+    let service = &labels["kubernetes.io/service-name"];
     format!("{family}{service} [{}] {}", ports.join(" "), endpoints.join(", "))
 }
 

@@ -35,6 +35,7 @@ fn objects_come_before_synced_and_each_after_what_it_needs() {
             Event::Synced => "synced",
             Event::Delete(_) => "delete",
             Event::LocalAddresses(_) => "addresses",
+            Event::ServiceNetworks(_) => "networks",
         });
     };
     load(dir.path(), out, |report| panic!("{report}")).unwrap();

@@ -1,0 +1,140 @@
+//! `/healthz`, `/readyz` and `/metrics` over HTTP, on a loopback address.
+//!
+//! Healthy means that the owner answers; ready, that it balances, and it stays so while the API
+//! server is gone: the node keeps balancing. This module must never ask anything of a cluster.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{error::Elapsed, timeout},
+};
+
+use crate::{agent::Message, metrics::Metrics};
+
+/// The owner answers between two publications, which may wait for a grace period.
+const PATIENCE: Duration = Duration::from_secs(5);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Health {
+    owner: Sender<Message>,
+    ready: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+/// Serves until it is dropped, which waits for the thread's end.
+#[derive(Debug)]
+pub struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    address: SocketAddr,
+}
+
+impl Health {
+    /// Asks whoever receives from `owner`. Not ready yet.
+    pub fn new(owner: Sender<Message>, metrics: Metrics) -> Self {
+        Self { owner, ready: Arc::default(), metrics }
+    }
+
+    /// From now on connections are balanced.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Serves on `address`, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or there is no thread.
+    pub fn serve(self, address: SocketAddr) -> io::Result<Server> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let routes = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self);
+        let run = move || {
+            let served: io::Result<()> = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                tokio::select! {
+                    served = axum::serve(listener, routes) => served,
+                    // The other half is dropped, never used.
+                    _ = stopped => Ok(()),
+                }
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "health is not served any more");
+            }
+        };
+        let thread = thread::Builder::new().name("health".into()).spawn(run)?;
+        Ok(Server { stop: Some(stop), thread: Some(thread), address })
+    }
+
+    async fn alive(&self) -> Result<bool, Elapsed> {
+        let (answer, answered) = oneshot::channel();
+        if self.owner.send(Message::Ping(answer)).is_err() {
+            return Ok(false);
+        }
+        timeout(PATIENCE, answered).await.map(|answered| answered.is_ok())
+    }
+}
+
+impl Server {
+    /// Where it is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // An error means that the thread panicked, and said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn healthz(State(health): State<Health>) -> impl IntoResponse {
+    match health.alive().await {
+        Ok(true) => (StatusCode::OK, "ok\n"),
+        Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is ending\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer\n"),
+    }
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    if health.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not everything is listed yet\n")
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPEN_METRICS)], health.metrics.text())
+}

@@ -1,0 +1,148 @@
+//! What the agent counts and times, as Prometheus reads it.
+//!
+//! This module must never hold up whoever tells it something.
+
+use std::time::{Instant, SystemTime};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::source::Arrival;
+
+/// All metrics. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// From a watch's word to the kernel's tables.
+    publication: Histogram,
+    /// From what changed in the cluster to the kernel's tables: point 30 of the semantics.
+    network_programming: Histogram,
+    failures: Counter,
+    lists: Family<Resource, Counter>,
+    errors: Family<Resource, Counter>,
+}
+
+/// A resource of the API, as `endpointslices`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Resource {
+    resource: &'static str,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self {
+            // 16 µs to half a second.
+            publication: Histogram::new(exponential_buckets(16e-6, 2.0, 16)),
+            // As kube-proxy's, and finer where there is something to see: 1 ms to 4 minutes.
+            network_programming: Histogram::new(exponential_buckets(1e-3, 2.0, 19)),
+            failures: Counter::default(),
+            lists: Family::default(),
+            errors: Family::default(),
+        }
+    }
+
+    /// What arrived so is in the tables now, and `failures` frontends are not.
+    pub(crate) fn published(&self, arrivals: &[Arrival], failures: usize) {
+        self.failures.inc_by(failures as u64);
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        for Arrival { at, trigger } in arrivals {
+            self.publication.observe(now.duration_since(*at).as_secs_f64());
+            // A cause that is ahead of this node's clock took no time that can be told.
+            if let Some(took) = trigger.and_then(|trigger| clock.duration_since(trigger).ok()) {
+                self.network_programming.observe(took.as_secs_f64());
+            }
+        }
+    }
+
+    /// A resource has been listed as a whole.
+    pub(crate) fn listed(&self, resource: &'static str) {
+        self.lists.get_or_create(&Resource { resource }).inc();
+    }
+
+    /// Watching a resource has failed once.
+    pub(crate) fn failed(&self, resource: &'static str) {
+        self.errors.get_or_create(&Resource { resource }).inc();
+    }
+
+    /// All of them in the text format of Prometheus (OpenMetrics).
+    pub(crate) fn text(&self) -> String {
+        let mut registry = Registry::with_prefix("socklb");
+        registry.register_with_unit(
+            "publication_duration",
+            "From the arrival of a change by a watch to the tables in the kernel",
+            Unit::Seconds,
+            self.publication.clone(),
+        );
+        registry.register_with_unit(
+            "network_programming_duration",
+            "From the change of a Pod or Service that a slice names \
+             (endpoints.kubernetes.io/last-change-trigger-time) to the tables in the kernel",
+            Unit::Seconds,
+            self.network_programming.clone(),
+        );
+        registry.register(
+            "publication_failures",
+            "Frontends that could not be brought to their wanted state, each time that it was tried",
+            self.failures.clone(),
+        );
+        registry.register(
+            "watch_lists",
+            "Lists of a resource that were read to their end: the first, and those after a watch that \
+             could not go on",
+            self.lists.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Failures of the watch of a resource, each of which was tried again",
+            self.errors.clone(),
+        );
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn point_30_what_arrived_is_timed_from_its_cause_on() {
+        let metrics = Metrics::new();
+        let trigger = SystemTime::now() - Duration::from_secs(3);
+        let ahead = SystemTime::now() + Duration::from_secs(60);
+        let at = Instant::now();
+        let arrivals = [Some(trigger), Some(ahead), None].map(|trigger| Arrival { at, trigger });
+        metrics.published(&arrivals, 2);
+        metrics.listed("services");
+        metrics.failed("endpointslices");
+        let text = metrics.text();
+        for line in [
+            "socklb_publication_duration_seconds_count 3",
+            "socklb_network_programming_duration_seconds_count 1",
+            "socklb_network_programming_duration_seconds_bucket{le=\"2.048\"} 0",
+            "socklb_network_programming_duration_seconds_bucket{le=\"4.096\"} 1",
+            "socklb_publication_failures_total 2",
+            "socklb_watch_lists_total{resource=\"services\"} 1",
+            "socklb_watch_errors_total{resource=\"endpointslices\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}
