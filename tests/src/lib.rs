@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod apiserver;
 mod cgroup;
 pub mod churn;
 pub mod client;

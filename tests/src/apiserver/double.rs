@@ -1,0 +1,322 @@
+//! The double: an API server in the test's own process, and everything that a test can do with it
+//! without asking it by HTTP.
+//!
+//! What is changed here has been handed to all watches when the call returns.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::{
+    access::Access,
+    faults::Fault,
+    kind::Kind,
+    listen::{self, Command},
+    object::Object,
+    options::Options,
+    resource::{Resource, Verb},
+    seed,
+    shared::{Asked, Shared},
+    status::{self, Refusal},
+    store::{Item, Store},
+    tls::Identity,
+    watch::error_line,
+    wire::{Control, Ending},
+    write::{self, Part},
+};
+
+/// A running double. Dropping it ends it.
+pub struct Double {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    commands: Option<UnboundedSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn told(refusal: Refusal) -> anyhow::Error {
+    let code = refusal.code.unwrap_or_default();
+    anyhow!(
+        "{code} {}: {}",
+        refusal.reason.unwrap_or_default(),
+        refusal.message.unwrap_or_default()
+    )
+}
+
+fn key(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
+impl Double {
+    /// Starts a double on a port of 127.0.0.1 in the calling thread's network namespace. It has what
+    /// a new cluster has: four namespaces, the ServiceCIDR, and the Service `kubernetes`, without
+    /// endpoints.
+    ///
+    /// # Errors
+    /// When it cannot listen, or make a certificate.
+    pub fn start(options: Options) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
+        let address = listener.local_addr()?;
+        let store = seeded(&options)?;
+        let identity = options.tls.then(Identity::new).transpose()?;
+        let shared = Shared::new(options, store, new_token(), identity);
+        let (commands, received) = unbounded_channel();
+        let thread = listen::start(Arc::clone(&shared), listener, received)?;
+        Ok(Self { shared, address, commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How clients reach it now; credentials change when they are rotated.
+    pub fn access(&self) -> Access {
+        let ca = self.shared.identity().as_ref().map(|identity| identity.ca.clone());
+        let scheme = if ca.is_some() { "https" } else { "http" };
+        let token = self.shared.token().clone();
+        Access { url: format!("{scheme}://{}", self.address), ca, token }
+    }
+
+    // Objects.
+
+    /// The latest resource version.
+    pub fn version(&self) -> u64 {
+        self.shared.store().version
+    }
+
+    /// Stores the object, its status with it, in the place of what has its name. What is left out is
+    /// filled in as ever. It is a change even if nothing differs. Returns its resource version.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn apply<K: Kind>(&self, object: K) -> Result<u64> {
+        let mut store = self.shared.store();
+        let meta = object.meta();
+        let mut key = key(
+            meta.namespace.as_deref().unwrap_or("default"),
+            meta.name.as_deref().unwrap_or_default(),
+        );
+        if !K::RESOURCE.is_namespaced() {
+            key.0.clear();
+        }
+        let stored = if store.table(K::RESOURCE).objects.contains_key(&key) {
+            write::replace(&mut store, &key, object, Part::Whole)
+        } else {
+            write::create(&mut store, None, object, Part::Whole)
+        };
+        Ok(stored.map_err(told)?.version)
+    }
+
+    /// Stores many objects.
+    ///
+    /// # Errors
+    /// When one is refused; those before it are stored.
+    pub fn load<K: Kind>(&self, objects: impl IntoIterator<Item = K>) -> Result<()> {
+        objects.into_iter().try_for_each(|object| self.apply(object).map(drop))
+    }
+
+    /// What is stored under the name. The namespace is empty for what has none.
+    pub fn get<K: Kind>(&self, namespace: &str, name: &str) -> Option<K> {
+        let found = self.shared.store().find(K::RESOURCE, &key(namespace, name)).ok().cloned();
+        found.map(|object| Object::read(&object))
+    }
+
+    /// Removes an object at once, whatever holds it. Returns the version of that.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn remove<K: Kind>(&self, namespace: &str, name: &str) -> Result<u64> {
+        let mut store = self.shared.store();
+        let key = key(namespace, name);
+        let object: K = store.find(K::RESOURCE, &key).map_err(told)?.read();
+        Ok(write::remove(&mut store, &key, object).map_err(told)?.version)
+    }
+
+    /// Forgets what was before now: older watches cannot be resumed, older pages not continued. Open
+    /// watches go on.
+    pub fn compact(&self) {
+        self.shared.store().compact();
+    }
+
+    /// Becomes another cluster: forgets everything, and counts versions from `version` on. Open
+    /// watches end.
+    ///
+    /// # Errors
+    /// When the ranges for ClusterIPs have no room for the Service `kubernetes`.
+    pub fn reset(&self, version: u64) -> Result<()> {
+        let options = Options { first_version: version, ..self.shared.options.clone() };
+        let store = seeded(&options)?;
+        *self.shared.store() = store;
+        Ok(())
+    }
+
+    // What was asked.
+
+    /// All requests so far, in the order in which they came.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.asked().clone()
+    }
+
+    /// How often this was asked.
+    pub fn count(&self, verb: Verb, resource: Resource) -> usize {
+        let fits = |asked: &&Asked| asked.verb == verb && asked.resource == resource;
+        self.shared.asked().iter().filter(fits).count()
+    }
+
+    /// Forgets what was asked.
+    pub fn forget_asked(&self) {
+        self.shared.asked().clear();
+    }
+
+    /// How many connections were accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.shared.connections().0
+    }
+
+    /// How many connections are open.
+    pub fn connected(&self) -> usize {
+        self.shared.connections().1
+    }
+
+    /// How many watches of the resource are open.
+    pub fn watches(&self, resource: Resource) -> usize {
+        let store = self.shared.store();
+        let watchers = &store.table(resource).watchers;
+        watchers.iter().filter(|watcher| !watcher.items.is_closed()).count()
+    }
+
+    // Faults.
+
+    /// Puts a fault in force.
+    pub fn inject(&self, fault: Fault) {
+        self.shared.faults().inject(fault);
+    }
+
+    /// Ends all faults that were [`inject`](Self::inject)ed.
+    pub fn heal(&self) {
+        self.shared.faults().heal();
+    }
+
+    /// Stops listening: connects are refused. Connections stay.
+    ///
+    /// # Errors
+    /// When its thread has ended.
+    pub fn close(&self) -> Result<()> {
+        self.tell(Command::Close)
+    }
+
+    /// Listens again, at the same port.
+    ///
+    /// # Errors
+    /// When the port is another's by now.
+    pub fn open(&self) -> Result<()> {
+        self.tell(Command::Open)
+    }
+
+    /// Ends all connections at once.
+    pub fn hang_up(&self, ending: Ending) {
+        self.shared.each_connection(|control| control.end(ending));
+    }
+
+    /// Falls silent: connections are accepted and stay, but nothing is read or said any more.
+    pub fn silence(&self) {
+        self.shared.silent.store(true, Ordering::SeqCst);
+        self.shared.each_connection(Control::silence);
+    }
+
+    /// New connections are served again. Those that were silent stay so, as if the peer had forgotten
+    /// them.
+    pub fn speak(&self) {
+        self.shared.silent.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends the connections of the resource's watches, in the middle of an event.
+    pub fn cut_watches(&self, resource: Resource, ending: Ending) {
+        let mut store = self.shared.store();
+        for watcher in &store.table(resource).watchers {
+            watcher.control.cut_after(CUT, ending);
+        }
+        store.table_mut(resource).hand(|| Item::Line(UNFINISHED.into()));
+    }
+
+    /// Says something in the resource's watches that is no JSON.
+    pub fn garble_watches(&self, resource: Resource) {
+        let line = || Item::Line("{\"type\":\"ADDED\",\"object\":}}\n".into());
+        self.shared.store().table_mut(resource).hand(line);
+    }
+
+    /// Ends the resource's watches in order, as their timeout does.
+    pub fn end_watches(&self, resource: Resource) {
+        self.shared.store().table_mut(resource).hand(|| Item::End);
+    }
+
+    /// Tells the resource's watches that what they would have to be told next is forgotten (410), and
+    /// ends them.
+    pub fn expire_watches(&self, resource: Resource) {
+        let mut store = self.shared.store();
+        let refusal = status::too_old(store.version, store.version);
+        let table = store.table_mut(resource);
+        table.hand(|| Item::Line(error_line(&refusal)));
+        table.hand(|| Item::End);
+    }
+
+    // Credentials.
+
+    /// Accepts another token from now on, and no longer that before.
+    pub fn rotate_token(&self) {
+        *self.shared.token() = new_token();
+    }
+
+    /// Shows a certificate of another CA to connections from now on.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub fn rotate_ca(&self) -> Result<()> {
+        let identity = Identity::new()?;
+        *self.shared.identity() = Some(identity);
+        Ok(())
+    }
+
+    fn tell(&self, command: impl FnOnce(SyncSender<io::Result<()>>) -> Command) -> Result<()> {
+        let (sender, done) = sync_channel(1);
+        let commands = self.commands.as_ref().context("it has ended")?;
+        commands.send(command(sender)).ok().context("its thread has ended")?;
+        Ok(done.recv().context("its thread has ended")??)
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Octets after which an answer is cut: more than the size of a chunk, less than the line that is on
+/// its way then.
+const CUT: usize = 24;
+const UNFINISHED: &str =
+    "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"unfinished\"}}}\n";
+
+fn seeded(options: &Options) -> Result<Store> {
+    let mut store = Store::new(options);
+    seed::fill(&mut store, options).map_err(told)?;
+    Ok(store)
+}
+
+fn new_token() -> String {
+    (0..32).map(|_| fastrand::alphanumeric()).collect()
+}

@@ -1,0 +1,54 @@
+//! API servers for experiments.
+//!
+//! [`Double`] is one of the lab's own, in the test's process: it answers as the real one does where
+//! clients of Services and endpoints look, can be made to fail in each way that they have to survive,
+//! counts what it is asked, and holds half a million endpoints.
+//!
+//! ```no_run
+//! use lab::apiserver::{Double, Options};
+//!
+//! lab::isolated(|lab| {
+//!     let server = Double::start(Options::default())?;
+//!     let kubeconfig = server.access().write(lab.scratch())?;
+//!     // An agent with `--kubeconfig` follows what is stored from here on.
+//!     # drop(kubeconfig);
+//!     server.apply(k8s_openapi::api::core::v1::Service::default())?;
+//!     Ok(())
+//! });
+//! ```
+//!
+//! Nothing here may listen on, or connect to, anything but 127.0.0.1 in the experiment's namespace.
+
+mod access;
+mod allocation;
+mod answer;
+mod discovery;
+mod double;
+mod faults;
+mod kind;
+mod list;
+mod listen;
+mod object;
+mod options;
+mod parameters;
+mod resource;
+mod seed;
+mod selector;
+mod service;
+mod shared;
+mod status;
+mod store;
+mod tls;
+mod watch;
+mod wire;
+mod write;
+
+pub use access::Access;
+pub use double::Double;
+pub use faults::Fault;
+pub use kind::Kind;
+pub use options::{Options, SERVICE_CIDR4, SERVICE_CIDR6};
+pub use parameters::Parameters;
+pub use resource::{Resource, Verb};
+pub use shared::Asked;
+pub use wire::Ending;
