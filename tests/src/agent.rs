@@ -53,22 +53,38 @@ impl Agent {
     /// # Errors
     /// When it cannot be started, ends, or is not ready in half a minute; with its log.
     pub fn start(lab: &Lab, guard: &Path, agent: &Path, arguments: &[OsString]) -> Result<Self> {
+        let mut starting = Self::launch(lab, guard, agent, arguments)?;
+        let outcome = starting.wait(STARTING).and_then(|ready| {
+            ensure!(ready, "it did not report READY=1 in {} seconds", STARTING.as_secs());
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => Ok(starting.agent),
+            Err(error) => {
+                let (_, log) = starting.agent.stop()?;
+                bail!("{}: {error:#}; its log:\n{}", agent.display(), log.join("\n"))
+            }
+        }
+    }
+
+    /// The same, without waiting for it to be ready. One agent at a time can be waited for.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(
+        lab: &Lab,
+        guard: &Path,
+        agent: &Path,
+        arguments: &[OsString],
+    ) -> Result<Starting> {
         let path = lab.scratch().join("notify");
         let notify = UnixDatagram::bind(&path)
             .with_context(|| format!("cannot listen on {}", path.display()))?;
         notify.set_nonblocking(true)?;
         let mut command = process::guard(guard);
         command.arg(agent).args(arguments).env("NOTIFY_SOCKET", &path);
-        let mut started = Self { process: Process::start(command)? };
-        let outcome = started.wait_until_ready(&notify);
-        std::fs::remove_file(&path)?;
-        match outcome {
-            Ok(()) => Ok(started),
-            Err(error) => {
-                let (_, log) = started.stop()?;
-                bail!("{}: {error:#}; its log:\n{}", agent.display(), log.join("\n"))
-            }
-        }
+        let agent = Self { process: Process::start(command)? };
+        Ok(Starting { agent, notify: Notify { socket: notify, path } })
     }
 
     /// How the agent ended, if it did.
@@ -99,30 +115,58 @@ impl Agent {
     pub fn stop(self) -> io::Result<(ExitStatus, Vec<String>)> {
         self.process.stop()
     }
+}
 
-    fn wait_until_ready(&mut self, notify: &UnixDatagram) -> Result<()> {
-        let deadline = Instant::now() + STARTING;
+/// An agent that may not be ready yet.
+#[derive(Debug)]
+pub struct Starting {
+    /// The agent.
+    pub agent: Agent,
+    notify: Notify,
+}
+
+impl Starting {
+    /// Waits until the agent has reported READY=1. Returns whether it did within `limit`.
+    ///
+    /// # Errors
+    /// When it ends before.
+    pub fn wait(&mut self, limit: Duration) -> Result<bool> {
+        let deadline = Instant::now() + limit;
         loop {
             let mut message = [0; 4096];
-            match notify.recv(&mut message) {
-                Ok(length) if is_ready(&message[..length]) => return Ok(()),
+            match self.notify.socket.recv(&mut message) {
+                Ok(length) if is_ready(&message[..length]) => return Ok(true),
                 Ok(_) => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error).context("cannot hear from it"),
             }
-            if let Some(status) = self.process.ended()? {
+            if let Some(status) = self.agent.process.ended()? {
                 bail!("it ended before it was ready, {status}");
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                bail!("it did not report READY=1 in {} seconds", STARTING.as_secs());
+                return Ok(false);
             }
             let mut either = [
-                PollFd::new(notify, PollFlags::IN),
-                PollFd::new(self.process.pidfd(), PollFlags::IN),
+                PollFd::new(&self.notify.socket, PollFlags::IN),
+                PollFd::new(self.agent.process.pidfd(), PollFlags::IN),
             ];
             process::wait(&mut either, left)?;
         }
+    }
+}
+
+/// Where an agent reports.
+#[derive(Debug)]
+struct Notify {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        // Nobody is told anything there any more; the folder goes with the experiment.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
