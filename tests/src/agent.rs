@@ -31,17 +31,18 @@ pub struct Agent {
     process: Process,
 }
 
-/// The agent's binary, beside the directory of the test that calls this. `cargo test --workspace`
-/// builds it.
+/// The agent's binary, beside this program or, for a test, beside its directory. `cargo test
+/// --workspace` builds it.
 ///
 /// # Errors
 /// When it is not there.
 pub fn binary() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let directory = test.ancestors().nth(2).context("a test lies in target/PROFILE/deps")?;
-    let path = directory.join("socklb");
-    ensure!(path.exists(), "{} is missing: cargo build --package lb-userspace", path.display());
-    Ok(path)
+    let own = env::current_exe()?;
+    // A test lies in target/PROFILE/deps.
+    let mut candidates = own.ancestors().skip(1).take(2).map(|folder| folder.join("socklb"));
+    candidates.find(|path| path.exists()).with_context(|| {
+        format!("no agent near {}: cargo build --package lb-userspace", own.display())
+    })
 }
 
 impl Agent {
@@ -93,6 +94,11 @@ impl Agent {
     /// When it cannot be waited for.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.process.ended()
+    }
+
+    /// The agent's process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// The lines that the agent has logged since the last call, at most the latest thousand.

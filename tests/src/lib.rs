@@ -63,6 +63,7 @@ mod signals;
 pub mod socket;
 pub mod stage;
 pub mod supervise;
+pub mod usage;
 
 pub use experiment::Lab;
 pub use isolate::{Observed, isolated, isolated_with, observe};

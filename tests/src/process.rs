@@ -72,6 +72,11 @@ impl Process {
         &self.pidfd
     }
 
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How the program ended, if it did.
     ///
     /// # Errors

@@ -8,9 +8,13 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use crate::{privilege::Privilege, setup, workspace::Workspace};
 
 /// The lab's measurements.
-const NAMES: [(&str, &str); 3] = [
+const NAMES: [(&str, &str); 4] = [
     ("churn", "Connects while the backends change as fast as the agent can publish"),
     ("connect", "The latency of connect(), direct and through 10 to 100,000 frontends"),
+    (
+        "kube",
+        "The agent against an API server with 10,000 Services of 50 endpoints, then one change among them",
+    ),
     ("sync", "Publishing 10,000 Services with 100 endpoints each, then one change among them"),
 ];
 

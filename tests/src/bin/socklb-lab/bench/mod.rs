@@ -1,10 +1,11 @@
 //! The benches: what socklb claims, measured on this machine, one file each.
 //!
-//! They run the agent's own code in this process, on the real kernel's tables. Nothing here may
-//! assert a time: figures are printed, and judged by whoever reads them.
+//! They run the agent's own code, in this process or as the binary, on the real kernel's tables. Nothing
+//! here may assert a time: figures are printed, and judged by whoever reads them.
 
 mod churn;
 mod connect;
+mod kube;
 mod sync;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) enum Bench {
     Churn(churn::Arguments),
     Connect(connect::Arguments),
+    Kube(kube::Arguments),
     Sync(sync::Arguments),
 }
 
@@ -26,6 +28,7 @@ impl Bench {
         match self {
             Self::Churn(arguments) => churn::run(arguments),
             Self::Connect(arguments) => connect::run(arguments),
+            Self::Kube(arguments) => kube::run(arguments),
             Self::Sync(arguments) => sync::run(arguments),
         }
     }

@@ -6,14 +6,13 @@
 //! next connect sees it.
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddrV4},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
-use lab::{latency::Latency, objects, plane::Plane, port::Port};
+use anyhow::{Result, ensure};
+use lab::{latency::Latency, objects, plane::Plane, port::Port, usage::Usage};
 use lb_userspace::{
     agent::Core,
     model::Protocol,
@@ -104,7 +103,7 @@ fn measure(arguments: &Arguments) -> Result<Summary> {
     let (force, mut core) = plane.into_core();
 
     let total = load(&mut core, arguments)?;
-    let (agent_rss_bytes, agent_rss_with_tables_bytes) = resident()?;
+    let usage = Usage::of(std::process::id())?;
     // Names take memory as they come.
     let bpf_bytes = force.object.memory()?;
     let before = core.publisher().stats();
@@ -121,8 +120,8 @@ fn measure(arguments: &Arguments) -> Result<Summary> {
         backends: backends.into(),
         total_ms: total.as_secs_f64() * 1e3,
         service_us: total.as_secs_f64() * 1e6 / f64::from(arguments.services),
-        agent_rss_bytes,
-        agent_rss_with_tables_bytes,
+        agent_rss_bytes: usage.anonymous,
+        agent_rss_with_tables_bytes: usage.rss,
         bpf_bytes,
         changes: arguments.changes,
         change_p50_ns: latency.quantile_ns(0.5),
@@ -259,17 +258,4 @@ fn addresses(service: u32, endpoints: u32, round: u32) -> impl Iterator<Item = I
         let network = if number == 0 && round > 0 { 64 + (round % 64) as u8 } else { 0 };
         Ipv4Addr::new(10, a + network, b, c)
     })
-}
-
-/// Resident memory of this process in bytes: anonymous, and all of it.
-fn resident() -> Result<(u64, u64)> {
-    let status =
-        fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
-    let bytes = |name: &str| -> Result<u64> {
-        let line =
-            status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
-        let kib = line.trim().trim_end_matches("kB").trim();
-        Ok(kib.parse::<u64>().with_context(|| format!("{name} {kib}"))? * 1024)
-    };
-    Ok((bytes("RssAnon:")?, bytes("VmRSS:")?))
 }
