@@ -36,6 +36,7 @@ pub mod closing;
 pub mod exchange;
 pub mod experiment;
 pub mod family;
+pub mod golden;
 mod ipv6;
 mod isolate;
 pub mod latency;
