@@ -38,6 +38,7 @@ pub mod cluster;
 pub mod exchange;
 pub mod experiment;
 pub mod family;
+pub mod golden;
 pub mod http;
 mod ipv6;
 mod isolate;

@@ -16,6 +16,7 @@ use crate::step;
 
 /// The checkout.
 pub(crate) struct Workspace {
+    root: PathBuf,
     target: PathBuf,
 }
 
@@ -33,10 +34,16 @@ impl Workspace {
         );
         let metadata: serde_json::Value =
             serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("cargo metadata names no target_directory")?;
-        Ok(Self { target: target.into() })
+        let folder = |name: &str| {
+            let path = metadata[name].as_str().map(PathBuf::from);
+            path.with_context(|| format!("cargo metadata names no {name}"))
+        };
+        Ok(Self { root: folder("workspace_root")?, target: folder("target_directory")? })
+    }
+
+    /// The checkout's folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The target folder.

@@ -102,8 +102,8 @@ pub struct Run {
     /// whoever listens there is reached, as NodeLocal DNSCache wants it
     #[arg(long, help_heading = "Frontends")]
     pub translate_local_addresses: bool,
-    /// Address of the API server, which no Service may take over with an external IP or a load
-    /// balancer's address. May be repeated
+    /// Address of the API server, beside the endpoints of Service default/kubernetes, which no Service
+    /// may take over with an external IP or a load balancer's address. May be repeated
     #[arg(long, value_name = "IP", value_parser = host, help_heading = "Frontends")]
     pub api_server_address: Vec<IpAddr>,
     /// Refuse TCP and UDP to ports that no Service has, on ClusterIPs that are served and in the

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write as _},
-    net::{IpAddr, SocketAddr},
     path::Path,
 };
 
@@ -45,7 +44,7 @@ fn table(frontends: &[FrontendView]) -> Table {
     for view in frontends {
         table.add_row([
             view.name.clone(),
-            place(view),
+            view.place(),
             view.slot.to_string(),
             view.backends.len().to_string(),
             backends(view),
@@ -53,15 +52,6 @@ fn table(frontends: &[FrontendView]) -> Table {
         ]);
     }
     table
-}
-
-/// The address and port, or every port of the address.
-fn place(view: &FrontendView) -> String {
-    match (view.port, view.address) {
-        (0, IpAddr::V4(address)) => format!("{address}:*"),
-        (0, IpAddr::V6(address)) => format!("[{address}]:*"),
-        (port, address) => format!("{}/{}", SocketAddr::new(address, port), view.protocol),
-    }
 }
 
 fn backends(view: &FrontendView) -> String {

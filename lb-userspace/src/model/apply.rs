@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 use rustc_hash::FxHashSet;
 
 use super::{
-    Model,
+    Entry, Model, address, api_server,
     claims::Claim,
     news,
     service::Spec,
@@ -82,14 +82,15 @@ impl Model {
                 entry.slices.insert(index, slice);
             }
         }
-        entry.stale = true;
-        self.touched.insert(service);
+        self.touch(&service);
     }
 
     fn apply_node(&mut self, object: &Node) {
         if self.node.name.is_some() && object.metadata.name == self.node.name {
             let labels = object.metadata.labels.as_ref();
             self.set_zone(labels.and_then(|labels| labels.get(ZONE_LABEL)).cloned());
+            let changed = self.node.set_stated(stated_addresses(object));
+            self.touch_users(&changed);
         }
     }
 
@@ -103,7 +104,11 @@ impl Model {
                 }
             }
             Kind::EndpointSlice => self.remove_slice(&name),
-            Kind::Node if self.node.name.as_ref() == Some(&key.name) => self.set_zone(None),
+            Kind::Node if self.node.name.as_ref() == Some(&key.name) => {
+                self.set_zone(None);
+                let changed = self.node.set_stated(Vec::new());
+                self.touch_users(&changed);
+            }
             Kind::Node | Kind::Pod | Kind::Namespace => {}
         }
     }
@@ -113,10 +118,20 @@ impl Model {
         self.forget_uses(service);
         let entry = self.services.entry(service.clone()).or_default();
         entry.spec = spec;
-        entry.stale = true;
         self.note_uses(service);
         self.claim(service);
-        self.touched.insert(service.clone());
+        self.touch(service);
+    }
+
+    /// Marks a Service whose sets may differ now.
+    fn touch(&mut self, service: &Arc<str>) {
+        if let Some(entry) = self.services.get_mut(service) {
+            entry.stale = true;
+            self.touched.insert(service.clone());
+        }
+        if **service == *api_server::SERVICE {
+            self.follow_api_server();
+        }
     }
 
     /// Claims what a Service wants now.
@@ -168,9 +183,8 @@ impl Model {
         let Some((_, service)) = self.owners.remove_entry(name) else { return };
         if let Some(entry) = self.services.get_mut(&service) {
             entry.slices.retain(|slice| *slice.name != *name);
-            entry.stale = true;
-            self.touched.insert(service);
         }
+        self.touch(&service);
     }
 
     fn set_zone(&mut self, zone: Option<String>) {
@@ -178,12 +192,10 @@ impl Model {
             return;
         }
         self.node.zone = zone;
-        for (service, entry) in &mut self.services {
-            if entry.slices.iter().any(Slice::has_zone_hints) {
-                entry.stale = true;
-                self.touched.insert(service.clone());
-            }
-        }
+        let hinted = |entry: &Entry| entry.slices.iter().any(Slice::has_zone_hints);
+        let services = self.services.iter().filter(|(_, entry)| hinted(entry));
+        let services: Vec<_> = services.map(|(service, _)| service.clone()).collect();
+        services.iter().for_each(|service| self.touch(service));
     }
 
     fn set_local_addresses(&mut self, addresses: Vec<IpAddr>) {
@@ -218,6 +230,14 @@ impl Model {
     fn service_name(&self, name: &str) -> Arc<str> {
         self.services.get_key_value(name).map_or_else(|| name.into(), |(known, _)| known.clone())
     }
+}
+
+/// The addresses by which others reach the node, as its status has them.
+fn stated_addresses(object: &Node) -> Vec<IpAddr> {
+    let status = object.status.as_ref();
+    let addresses = status.and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+    let ips = addresses.iter().filter(|it| matches!(&*it.type_, "InternalIP" | "ExternalIP"));
+    ips.filter_map(|ip| address::parse(&ip.address)).map(|ip| ip.to_canonical()).collect()
 }
 
 fn full_name(namespace: &Option<String>, name: &Option<String>) -> String {

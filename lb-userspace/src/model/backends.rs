@@ -53,6 +53,15 @@ impl Backends {
         self.len() == 0
     }
 
+    /// Those of both, which are of one family.
+    pub(super) fn union(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::V4(one), Self::V4(other)) => Self::V4(union(one, other)),
+            (Self::V6(one), Self::V6(other)) => Self::V6(union(one, other)),
+            (one, _) => one,
+        }
+    }
+
     /// Whether this is one of them.
     pub fn contains(&self, backend: SocketAddr) -> bool {
         match (self, backend) {
@@ -66,6 +75,14 @@ impl Backends {
             _ => false,
         }
     }
+}
+
+fn union<T: Copy + Ord>(one: Box<[T]>, other: &[T]) -> Box<[T]> {
+    let mut all = one.into_vec();
+    all.extend_from_slice(other);
+    all.sort_unstable();
+    all.dedup();
+    all.into()
 }
 
 #[cfg(test)]

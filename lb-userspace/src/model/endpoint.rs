@@ -3,7 +3,7 @@
 //! This module must never decide which endpoints receive connections: that is
 //! [`super::eligible`].
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use k8s_openapi::api::discovery::v1::Endpoint as ApiEndpoint;
 
@@ -12,6 +12,18 @@ use k8s_openapi::api::discovery::v1::Endpoint as ApiEndpoint;
 pub(super) enum Endpoints {
     V4(Box<[Endpoint<Ipv4Addr>]>),
     V6(Box<[Endpoint<Ipv6Addr>]>),
+}
+
+impl Endpoints {
+    /// Those of all endpoints, whatever their conditions.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let (v4, v6): (&[_], &[_]) = match self {
+            Self::V4(endpoints) => (endpoints, &[]),
+            Self::V6(endpoints) => (&[], endpoints),
+        };
+        let v4 = v4.iter().map(|endpoint: &Endpoint<Ipv4Addr>| endpoint.address.into());
+        v4.chain(v6.iter().map(|endpoint: &Endpoint<Ipv6Addr>| endpoint.address.into()))
+    }
 }
 
 /// An endpoint. What depends on this node's name is resolved when the slice is read, since the name

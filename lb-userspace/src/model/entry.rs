@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Backends, Notice, Protocol, Retired, Tracked,
+    api_server::LastKnown,
     eligible::Candidates,
     family::{Address, PerFamily},
     service::{Port, Spec},
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     sets: Box<[PerFamily<Sets>]>,
     /// What serves, as the caller knows it; tracked ports only, each name once.
     serving: Box<[Serving]>,
+    /// Stands in for sets that would be empty: the API server's Service alone has that.
+    pub(super) last_known: Option<Box<LastKnown>>,
 }
 
 /// The backends of one port and family. Without those that nothing asks for.
@@ -83,11 +86,24 @@ impl Entry {
         };
         let candidates = Candidates::<A>::new(&self.slices, &port.name, port.protocol);
         let known = [before.cluster_wide, before.local, before.serving];
-        let cluster_wide = shared(candidates.cluster_wide(place.zone), &known);
-        let local = spec.local.then(|| shared(candidates.local(), &known));
+        let last = self.last_known.as_ref().and_then(|last| last.of::<A>(port));
+        let or_last = |set: Backends, last: Option<&Backends>| match last {
+            Some(last) if set.is_empty() => shared(last.clone(), &known),
+            _ => shared(set, &known),
+        };
+        let last_of = last.and_then(|last| last.cluster_wide.as_ref());
+        let cluster_wide = or_last(candidates.cluster_wide(place.zone), last_of);
+        let last_of = last.and_then(|last| last.local.as_ref());
+        let local = spec.local.then(|| or_last(candidates.local(), last_of));
         let serving = place.track.includes(port.protocol).then(|| {
+            let mut serving = candidates.serving();
+            if last.is_some() {
+                // What connects are sent to is not retired, however little is known of it.
+                serving =
+                    local.iter().fold(serving.union(&cluster_wide), |all, set| all.union(set));
+            }
             let known = [Some(cluster_wide.clone()), known[2].clone()];
-            shared(candidates.serving(), &known)
+            shared(serving, &known)
         });
         Sets { cluster_wide: Some(cluster_wide), local, serving }
     }

@@ -7,6 +7,7 @@
 //! that it is in. An event costs time in proportion to the Services that it touches.
 
 mod address;
+mod api_server;
 mod apply;
 mod backends;
 mod claims;

@@ -20,6 +20,11 @@ pub(super) struct Node {
     pub(super) zone: Option<String>,
     pub(super) track: Tracked,
     addresses: Addresses,
+    /// As its object's status says: an address of a cloud's network is often on no interface.
+    /// Sorted.
+    stated: Box<[IpAddr]>,
+    /// The endpoints of the API server's Service, sorted.
+    api_server: Box<[IpAddr]>,
     networks: Vec<IpNet>,
     localhost: bool,
     translate_local: bool,
@@ -42,6 +47,8 @@ impl Node {
             zone: None,
             track: options.track,
             addresses: Addresses::default(),
+            stated: Box::default(),
+            api_server: Box::default(),
             networks: options.node_port_addresses,
             localhost: options.node_port_localhost,
             translate_local: options.translate_local,
@@ -76,6 +83,22 @@ impl Node {
         self.addresses = addresses;
     }
 
+    /// The node's object has these addresses. Returns those that came or went.
+    pub(super) fn set_stated(&mut self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        replace(&mut self.stated, addresses)
+    }
+
+    /// The API server has these addresses. Returns those that came or went.
+    pub(super) fn set_api_server(&mut self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        replace(&mut self.api_server, addresses)
+    }
+
+    /// What was last set as such.
+    #[cfg(test)]
+    pub(super) fn api_server(&self) -> std::collections::BTreeSet<IpAddr> {
+        self.api_server.iter().copied().collect()
+    }
+
     /// Where node ports are served.
     pub(super) fn node_port_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.node_ports.iter().copied()
@@ -88,9 +111,10 @@ impl Node {
 
     /// Why no Service may take an address over by naming it, as far as the node decides that.
     pub(super) fn protects(&self, address: IpAddr) -> Option<&'static str> {
-        if self.protected.contains(&address) {
+        let is_in = |addresses: &[IpAddr]| addresses.binary_search(&address).is_ok();
+        if self.protected.contains(&address) || is_in(&self.api_server) {
             Some("it is an address of the API server")
-        } else if self.addresses.has(address) {
+        } else if self.addresses.has(address) || is_in(&self.stated) {
             Some("it is an address of this node")
         } else {
             None
@@ -113,4 +137,14 @@ impl Addresses {
     pub(super) fn moves_node_ports(&self, other: &Self) -> bool {
         self.node_ports != other.node_ports
     }
+}
+
+/// Puts `now` in the place of sorted addresses. Returns those that only one of the two has.
+fn replace(addresses: &mut Box<[IpAddr]>, mut now: Vec<IpAddr>) -> Vec<IpAddr> {
+    now.sort_unstable();
+    now.dedup();
+    let before = std::mem::replace(addresses, now.into());
+    let gone = before.iter().filter(|address| addresses.binary_search(address).is_err());
+    let new = addresses.iter().filter(|address| before.binary_search(address).is_err());
+    gone.chain(new).copied().collect()
 }

@@ -71,6 +71,11 @@ pub enum Notice {
         /// The address.
         address: IpAddr,
     },
+    /// The API server's Service has no backend, and keeps those that it had last.
+    LastKnown {
+        /// `namespace/name` of the Service.
+        service: Arc<str>,
+    },
     /// `internalTrafficPolicy: Local` while the agent does not know its node's name.
     LocalWithoutNode {
         /// `namespace/name` of the Service.
@@ -137,6 +142,11 @@ impl fmt::Display for Notice {
                 "Service {service}: ClusterIP {address} is left untranslated, because an interface \
                  of this node has it, as with NodeLocal DNSCache; --translate-local-addresses translates it \
                  all the same"
+            ),
+            Self::LastKnown { service } => write!(
+                f,
+                "Service {service}: no endpoint can serve, so the last known ones stay in force: the \
+                 API server is reached by them"
             ),
             Self::LocalWithoutNode { service } => write!(
                 f,

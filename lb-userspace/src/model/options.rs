@@ -18,7 +18,8 @@ pub struct Options {
     pub node_port_localhost: bool,
     /// Translate a ClusterIP even if a local interface has it.
     pub translate_local: bool,
-    /// Addresses that no external IP or load balancer address may take over: the API server's.
+    /// Addresses that no external IP or load balancer address may take over: the API server's, beside
+    /// the endpoints of Service `default/kubernetes`.
     pub protected: Vec<IpAddr>,
     /// Whose backends [`super::Changes::retired`] and [`super::Model::serving`] tell.
     pub track: Tracked,

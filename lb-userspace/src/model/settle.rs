@@ -30,7 +30,7 @@ impl Model {
             entry.refresh(place, &mut changes.retired);
             if let Some(spec) = &entry.spec {
                 keys.extend(wants(spec, &self.node).map(|want| want.key));
-                let circumstances = circumstances(&service, spec, &self.node, &self.uses);
+                let circumstances = circumstances(&service, entry, spec, &self.node, &self.uses);
                 changes.notices.extend(news(Some(&entry.reported), &circumstances));
                 entry.reported = circumstances;
             } else {
@@ -85,8 +85,14 @@ fn frontend(key: FrontendKey, claim: &Claim, entry: &Entry, node: &Node) -> Opti
     })
 }
 
-/// What a Service will not get because of the node or of other Services.
-fn circumstances(service: &Arc<str>, spec: &Spec, node: &Node, uses: &Uses) -> Box<[Notice]> {
+/// What a Service will not get because of the node, of other Services, or of its own past.
+fn circumstances(
+    service: &Arc<str>,
+    entry: &Entry,
+    spec: &Spec,
+    node: &Node,
+    uses: &Uses,
+) -> Box<[Notice]> {
     if spec.ports.is_empty() {
         return Box::default();
     }
@@ -97,7 +103,9 @@ fn circumstances(service: &Arc<str>, spec: &Spec, node: &Node, uses: &Uses) -> B
         let address = address.to_string().into();
         Some(Notice::Address { service: service.clone(), kind, address, reason })
     });
-    kept.chain(named).collect()
+    let last_known = entry.last_known.as_ref().is_some_and(|last| last.stands_in());
+    let last_known = last_known.then(|| Notice::LastKnown { service: service.clone() });
+    kept.chain(named).chain(last_known).collect()
 }
 
 /// Whether the Service itself named the address of such a frontend.

@@ -20,8 +20,8 @@ mod family;
 mod frontends;
 mod ids;
 mod listing;
-#[cfg(test)]
-pub(crate) mod memory;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 mod ports;
 mod publisher;
 mod reclaim;

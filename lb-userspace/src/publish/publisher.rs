@@ -140,8 +140,8 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// The store.
-    #[cfg(test)]
-    pub(super) fn store(&self) -> &S {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn store(&self) -> &S {
         &self.store
     }
 

@@ -4,7 +4,7 @@
 //! It must never depend on what else is on this machine: what is not listed here is not there.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{initrd::Initrd, modules::Module, payload::Payload};
-use crate::setup::test_tools;
+use crate::{setup::test_tools, workspace::Workspace};
 
 const INIT: &str = include_str!("init.sh");
 /// Users that servers change to.
@@ -22,18 +22,27 @@ const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\nnobody:x:65533:\nwww-data:x:33:\ndip:x:30:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
+/// What the golden tests run, in the workspace.
+const SCRIPTS: &str = "tests/golden";
+
 /// What is the same for every kernel.
 pub(super) struct Contents<'a> {
     payload: &'a Payload,
     /// Each of the project's programs: a copy without debug information, and the path to lie at.
     programs: Vec<(PathBuf, &'a Path)>,
+    /// Files that tests read, and the paths to lie at.
+    scripts: Vec<(PathBuf, Vec<u8>)>,
     tools: Vec<PathBuf>,
     busybox: PathBuf,
 }
 
 impl<'a> Contents<'a> {
     /// Finds everything. Copies go to `scratch`.
-    pub(super) fn collect(payload: &'a Payload, scratch: &Path) -> Result<Self> {
+    pub(super) fn collect(
+        workspace: &Workspace,
+        payload: &'a Payload,
+        scratch: &Path,
+    ) -> Result<Self> {
         let folder = scratch.join("programs");
         fs::create_dir(&folder)?;
         let tests = payload.tests.iter().map(|program| &program.path);
@@ -44,6 +53,7 @@ impl<'a> Contents<'a> {
         Ok(Self {
             payload,
             programs: programs.collect(),
+            scripts: files(&workspace.root().join(SCRIPTS))?,
             tools: tools.filter_map(test_tools::Tool::find).collect(),
             busybox: test_tools::find("busybox").context("busybox is missing")?,
         })
@@ -86,12 +96,29 @@ impl<'a> Contents<'a> {
         for (copy, path) in &self.programs {
             initrd.program(copy, path)?;
         }
+        for (path, bytes) in &self.scripts {
+            initrd.file(path, 0o644, bytes)?;
+        }
         // Where libraries lie that are in none of the loader's own folders.
         if let Ok(cache) = fs::read("/etc/ld.so.cache") {
             initrd.file(Path::new("/etc/ld.so.cache"), 0o644, &cache)?;
         }
         initrd.finish()
     }
+}
+
+/// The files of a folder.
+fn files(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let read = || {
+        fs::read_dir(folder)?
+            .map(|entry| {
+                let path = entry?.path();
+                let bytes = fs::read(&path)?;
+                Ok((path, bytes))
+            })
+            .collect::<io::Result<_>>()
+    };
+    read().with_context(|| format!("cannot read {}", folder.display()))
 }
 
 fn lines(words: &[String]) -> String {

@@ -66,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let payload = Payload::build(workspace, &args.filters)?;
     let scratch = tempfile::tempdir_in(workspace.target())
         .with_context(|| format!("cannot write to {}", workspace.target().display()))?;
-    let contents = Contents::collect(&payload, scratch.path())?;
+    let contents = Contents::collect(workspace, &payload, scratch.path())?;
     let matrix = Matrix {
         home: &workspace.target().join("vm"),
         scratch: scratch.path(),

@@ -32,6 +32,17 @@ pub struct FrontendView {
     pub backends: Vec<BackendView>,
 }
 
+impl FrontendView {
+    /// What clients connect to, for people: `10.96.0.1:80/TCP`, or `10.96.0.1:*` for every port.
+    pub fn place(&self) -> String {
+        match (self.port, self.address) {
+            (0, IpAddr::V4(address)) => format!("{address}:*"),
+            (0, IpAddr::V6(address)) => format!("[{address}]:*"),
+            (port, address) => format!("{}/{}", SocketAddr::new(address, port), self.protocol),
+        }
+    }
+}
+
 /// A backend as connects see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackendView {

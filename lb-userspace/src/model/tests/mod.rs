@@ -3,6 +3,7 @@
 
 mod addresses;
 mod affinity;
+mod api_server;
 mod endpoints;
 mod families;
 mod interfaces;
@@ -228,7 +229,47 @@ fn local(addresses: &[&str]) -> Event {
     Event::LocalAddresses(addresses.collect())
 }
 
+/// A Node with these addresses in its status.
+fn stated_node(name: &str, addresses: Value) -> Event {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "status": {"addresses": addresses},
+    });
+    Event::Apply(Object::Node(serde_json::from_value(object).expect("a Node")))
+}
+
+/// The API server's Service, with one port and these fields.
+fn kubernetes(fields: Value) -> Event {
+    let mut spec = json!({
+        "clusterIPs": ["10.96.0.250", "fd00::250"], "ports": [{"name": "https", "port": 443}],
+    });
+    for (field, value) in fields.as_object().expect("fields") {
+        spec[field] = value.clone();
+    }
+    let object = json!({
+        "apiVersion": "v1", "kind": "Service", "spec": spec,
+        "metadata": {"namespace": "default", "name": "kubernetes"},
+    });
+    Event::Apply(Object::Service(serde_json::from_value(object).expect("a Service")))
+}
+
+/// Some of its endpoints.
+fn kubernetes_slice(name: &str, family: &str, endpoints: Value) -> Event {
+    let object = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+        "metadata": {
+            "namespace": "default", "name": name,
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "ports": [{"name": "https", "port": 6443}], "endpoints": endpoints,
+    });
+    Event::Apply(Object::EndpointSlice(serde_json::from_value(object).expect("an EndpointSlice")))
+}
+
 fn delete(kind: Kind, name: &str) -> Event {
-    let namespace = if kind == Kind::Node { "" } else { "ns" };
+    delete_in(if kind == Kind::Node { "" } else { "ns" }, kind, name)
+}
+
+fn delete_in(namespace: &str, kind: Kind, name: &str) -> Event {
     Event::Delete(ObjectKey { kind, namespace: namespace.into(), name: name.into() })
 }

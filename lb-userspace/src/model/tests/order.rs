@@ -2,7 +2,7 @@
 //! objects that are left had been there from the start.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, BuildHasherDefault},
 };
 
@@ -17,6 +17,8 @@ use super::*;
 enum Step {
     Apply(Event),
     Delete(Kind, &'static str),
+    /// The same in the API server's namespace.
+    DeleteDefault(Kind, &'static str),
     /// Take the changes here.
     Take,
 }
@@ -29,6 +31,7 @@ const NAMED: [&str; 6] =
 /// What the node has, ClusterIPs among them.
 const LOCAL: [&str; 5] = ["192.168.0.1", "192.0.2.1", "10.96.0.1", "2001:db8::1", "fd00::b"];
 const PROTECTED: &str = "203.0.113.1";
+const API_SLICES: [&str; 3] = ["k1", "k2", "k3"];
 
 fn any_port() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec!["x", "y", ""]);
@@ -122,17 +125,66 @@ fn any_slice() -> impl Strategy<Value = Event> {
     })
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+/// The API server's Service, which may lose a family, a port, or all of its frontends.
+fn any_api_service() -> impl Strategy<Value = Event> {
+    prop::sample::select(vec![
+        json!({}),
+        json!({"clusterIPs": ["10.96.0.1"]}),
+        json!({"internalTrafficPolicy": "Local", "externalIPs": ["192.0.2.1"]}),
+        json!({"ports": [{"name": "other", "port": 443}]}),
+        json!({"clusterIPs": ["None"]}),
+    ])
+    .prop_map(kubernetes)
+}
+
+/// Some of its endpoints, at addresses that Services name too.
+fn any_api_slice() -> impl Strategy<Value = Event> {
+    let conditions = prop::sample::select(vec![
+        json!({}),
+        json!({"ready": false}),
+        json!({"ready": false, "terminating": true}),
+    ]);
+    let named = prop::sample::select(NAMED[1..].to_vec());
+    let node = prop::sample::select(vec!["here", "there"]);
+    let endpoint = (named, conditions, node).prop_map(|(address, conditions, node)| {
+        json!({"addresses": [address], "conditions": conditions, "nodeName": node})
+    });
+    let endpoints = prop::collection::vec(endpoint, 0..3);
+    let family = prop::sample::select(vec!["IPv4", "IPv4", "IPv6"]);
+    (prop::sample::select(&API_SLICES[..]), family, endpoints)
+        .prop_map(|(name, family, endpoints)| kubernetes_slice(name, family, json!(endpoints)))
+}
+
+/// This node's object.
+fn any_node() -> impl Strategy<Value = Event> {
     let zones = prop::sample::select(vec![Some("z1"), Some("z2"), None]);
+    let kind = prop::sample::select(vec!["InternalIP", "ExternalIP", "Hostname"]);
+    (zones, kind, prop::sample::subsequence(NAMED.to_vec(), 0..=3)).prop_map(
+        |(zone, kind, addresses)| {
+            let Event::Apply(Object::Node(mut object)) = node("here", zone) else { unreachable!() };
+            let stated = addresses.iter().map(|it| json!({"type": kind, "address": it}));
+            let status = json!({"addresses": stated.collect::<Vec<_>>()});
+            object.status = serde_json::from_value(status).expect("a status");
+            Event::Apply(Object::Node(object))
+        },
+    )
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
     let addresses = prop::sample::subsequence(LOCAL.to_vec(), 0..=4);
     prop_oneof![
         5 => any_service().prop_map(Step::Apply),
         6 => any_slice().prop_map(Step::Apply),
-        1 => zones.prop_map(|zone| Step::Apply(node("here", zone))),
+        2 => any_node().prop_map(Step::Apply),
+        2 => any_api_service().prop_map(Step::Apply),
+        4 => any_api_slice().prop_map(Step::Apply),
         4 => addresses.prop_map(|addresses| Step::Apply(local(&addresses))),
         2 => prop::sample::select(&SERVICES[..]).prop_map(|n| Step::Delete(Kind::Service, n)),
         2 => prop::sample::select(&SLICES[..]).prop_map(|n| Step::Delete(Kind::EndpointSlice, n)),
         1 => Just(Step::Delete(Kind::Node, "here")),
+        1 => Just(Step::DeleteDefault(Kind::Service, "kubernetes")),
+        2 => prop::sample::select(&API_SLICES[..])
+            .prop_map(|n| Step::DeleteDefault(Kind::EndpointSlice, n)),
         6 => Just(Step::Take),
     ]
 }
@@ -167,13 +219,57 @@ fn key_of(event: &Event) -> (Option<Kind>, String) {
 fn check(key: &FrontendKey, frontend: &Frontend) {
     assert_eq!(frontend.kind == FrontendKind::Known, key.port == 0, "{key}");
     assert_eq!(frontend.host_only, key.address.is_loopback(), "{key}");
-    if matches!(frontend.kind, FrontendKind::ExternalIp | FrontendKind::LoadBalancer) {
+    if is_named(frontend) {
         assert_ne!(key.address.to_string(), PROTECTED);
     }
     if let Target::Balance(backends) = &frontend.target {
         assert!(backends.iter().is_sorted_by(|a, b| a < b), "{key}");
         assert_eq!(matches!(**backends, Backends::V4(_)), key.address.is_ipv4(), "{key}");
     }
+}
+
+/// The same state, but for what point 28 lets an older model know beside: where the API server's
+/// Service has nothing, its last backends, which nobody may take over.
+fn compare(caller: &Caller, fresh: &Caller) {
+    let addresses = |caller: &Caller| caller.known.keys().copied().collect::<BTreeSet<_>>();
+    let remembered: BTreeSet<_> = caller
+        .model
+        .node
+        .api_server()
+        .difference(&fresh.model.node.api_server())
+        .copied()
+        .collect();
+    let is_api = |frontend: &Frontend| frontend.name.starts_with("default/kubernetes:");
+    for key in addresses(caller).union(&addresses(fresh)) {
+        let (now, new) = (caller.known.get(key), fresh.known.get(key));
+        match (now, new) {
+            (Some(now), Some(new)) if is_api(new) && empty(new) && !empty(now) => {
+                assert_eq!(Frontend { target: new.target.clone(), ..now.clone() }, *new, "{key}");
+                let known =
+                    |backend: SocketAddr| caller.model.node.api_server().contains(&backend.ip());
+                assert!(set(now).iter().all(known), "{key}");
+            }
+            _ if remembered.contains(&key.address) => {
+                assert!(now.is_none_or(|now| !is_named(now)), "{key}: {now:?}");
+                assert!(new.is_none_or(is_named) || now == new, "{key}: {now:?}, {new:?}");
+            }
+            _ => assert_eq!(now, new, "{key}"),
+        }
+    }
+    let mut more = caller.serving.difference(&fresh.serving);
+    assert!(more.all(|(name, backend)| {
+        name.starts_with("default/kubernetes:")
+            && caller.model.node.api_server().contains(&backend.ip())
+    }));
+    assert!(caller.serving.is_superset(&fresh.serving));
+}
+
+fn empty(frontend: &Frontend) -> bool {
+    matches!(&frontend.target, Target::Balance(backends) if backends.is_empty())
+}
+
+fn is_named(frontend: &Frontend) -> bool {
+    matches!(frontend.kind, FrontendKind::ExternalIp | FrontendKind::LoadBalancer)
 }
 
 proptest! {
@@ -197,6 +293,10 @@ proptest! {
                     objects.remove(&(Some(kind), name.to_owned()));
                     caller.model.apply(delete(kind, name));
                 }
+                Step::DeleteDefault(kind, name) => {
+                    objects.remove(&(Some(kind), name.to_owned()));
+                    caller.model.apply(delete_in("default", kind, name));
+                }
                 Step::Take => { caller.give([]); }
             }
         }
@@ -206,8 +306,7 @@ proptest! {
         let hasher = BuildHasherDefault::<FxHasher>::default();
         last.sort_by_key(|((kind, name), _)| hasher.hash_one((order, kind, name)));
         let fresh = Caller::with_options(options, last.into_iter().map(|(_, event)| event));
-        prop_assert_eq!(&caller.known, &fresh.known);
-        prop_assert_eq!(&caller.serving, &fresh.serving);
+        compare(&caller, &fresh);
         for (key, frontend) in &caller.known {
             check(key, frontend);
         }

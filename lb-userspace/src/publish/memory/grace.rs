@@ -8,9 +8,11 @@ use crate::publish::{Grace, GraceError};
 
 /// Grace periods that end when the test says so, or when the publisher has to wait for one.
 #[derive(Clone, Default)]
-pub(crate) struct Manual {
-    pub(crate) under_way: Rc<Cell<bool>>,
-    pub(crate) over: Rc<Cell<bool>>,
+pub struct Manual {
+    /// One was started and has not ended.
+    pub under_way: Rc<Cell<bool>>,
+    /// The one under way ends when the publisher asks next.
+    pub over: Rc<Cell<bool>>,
 }
 
 impl Grace for Manual {

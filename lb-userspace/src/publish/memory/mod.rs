@@ -18,7 +18,7 @@ use lb_common::{
     layout::{Affinity, AffinityKey},
 };
 
-pub(crate) use self::grace::Manual;
+pub use self::grace::Manual;
 use super::{Family, Partial, PerFamily, Sizes, Store, StoreError, Wire};
 use crate::{
     model::{FrontendKey, Protocol},
@@ -32,28 +32,28 @@ struct Half<F: Wire> {
 }
 
 /// Tables on plain memory, and a client of the network namespace 7.
-pub(crate) struct Memory {
+pub struct Memory {
     max_frontends: usize,
     v4: Half<V4>,
     v6: Half<V6>,
     /// Every key that is in a table, with its slot.
-    pub(super) listed: BTreeMap<FrontendKey, u32>,
+    pub listed: BTreeMap<FrontendKey, u32>,
     /// `lb_services`
-    pub(super) services: Vec<Service>,
+    pub services: Vec<Service>,
     /// `lb_names`
-    pub(super) names: BTreeMap<u32, String>,
+    pub names: BTreeMap<u32, String>,
     /// `lb_node_ports`
-    pub(super) node_ports: BTreeSet<(Protocol, u16)>,
+    pub node_ports: BTreeSet<(Protocol, u16)>,
     /// `lb_config`: the next ids.
-    pub(super) next_ids: (u32, u32),
+    pub next_ids: (u32, u32),
     /// How many blocks were written in each family.
-    pub(super) written: PerFamily<usize>,
+    pub written: PerFamily<usize>,
     /// Keys that the kernel is to refuse.
-    pub(super) refuses: BTreeSet<FrontendKey>,
+    pub refuses: BTreeSet<FrontendKey>,
     /// The second that it is.
-    pub(super) now: Cell<u64>,
+    pub now: Cell<u64>,
     /// 10.96.0.0/16 and fd00::/16 are the Service networks, and what nobody has is refused.
-    pub(super) refuse_unserved: bool,
+    pub refuse_unserved: bool,
     affinity: RefCell<BTreeMap<AffinityKey, Affinity>>,
     random: Cell<u32>,
 }
@@ -66,7 +66,7 @@ impl<F: Wire> Half<F> {
 
 impl Memory {
     /// Empty tables.
-    pub(crate) fn new(sizes: Sizes) -> Self {
+    pub fn new(sizes: Sizes) -> Self {
         let service = Service { range: Range::EMPTY, id: 0, affinity: 0, flags: 0, reserved: 0 };
         Self {
             max_frontends: sizes.frontends as usize,
@@ -87,12 +87,12 @@ impl Memory {
     }
 
     /// The slot of a key that is listed.
-    pub(super) fn service(&self, key: &FrontendKey) -> Option<Service> {
+    pub fn service(&self, key: &FrontendKey) -> Option<Service> {
         self.listed.get(key).map(|slot| self.services[*slot as usize])
     }
 
     /// The backends of a frontend in the order of the table, or `None` without such a frontend.
-    pub(super) fn backends_of(&self, key: &FrontendKey) -> Option<Vec<Backend>> {
+    pub fn backends_of(&self, key: &FrontendKey) -> Option<Vec<Backend>> {
         let range = self.service(key)?.range;
         if range == Range::GONE || range == Range::PASS {
             return None;

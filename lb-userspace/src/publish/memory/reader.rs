@@ -16,7 +16,7 @@ use crate::{
 
 impl Memory {
     /// What a connect finds.
-    pub(crate) fn select(&self, key: &FrontendKey) -> Selection<Backend> {
+    pub fn select(&self, key: &FrontendKey) -> Selection<Backend> {
         match Family::of(&key.address) {
             Family::V4 => self.select_in::<V4>(key),
             Family::V6 => self.select_in::<V6>(key),

@@ -27,6 +27,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 mod watch;
+#[cfg(feature = "testing")]
+mod written;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
@@ -35,6 +37,8 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
+#[cfg(feature = "testing")]
+pub use self::written::{Mistake, Written};
 pub use self::{
     error::{Error, Place, Report, Standing},
     watch::{Watcher, watch},
@@ -67,7 +71,7 @@ fn load(
 #[derive(Debug)]
 struct Source {
     folder: Folder,
-    told: BTreeMap<ObjectKey, Told>,
+    told: Telling,
     synced: bool,
     findings: Findings,
 }
@@ -82,11 +86,32 @@ enum Told {
     Namespace(Arc<Namespace>),
 }
 
+/// All that was sent and is there still.
+#[derive(Debug, Default)]
+struct Telling(BTreeMap<ObjectKey, Told>);
+
+impl Telling {
+    /// Sends the difference that makes `now` of what was sent before.
+    fn advance(&mut self, now: BTreeMap<ObjectKey, Told>, out: &mut impl FnMut(Event)) {
+        // A Service comes after its slices and goes before them, so that it is never there
+        // without the endpoints that it is to have.
+        for (key, object) in now.iter().rev() {
+            if self.0.get(key) != Some(object) {
+                out(Event::Apply(object.to_object()));
+            }
+        }
+        for key in self.0.keys().filter(|key| !now.contains_key(*key)) {
+            out(Event::Delete(key.clone()));
+        }
+        self.0 = now;
+    }
+}
+
 impl Source {
     fn new(dir: &Path) -> Self {
         Self {
             folder: Folder::new(dir),
-            told: BTreeMap::new(),
+            told: Telling::default(),
             synced: false,
             findings: Findings::default(),
         }
@@ -115,7 +140,7 @@ impl Source {
     }
 
     fn log(&self, first: bool) {
-        let count = |kind| self.told.keys().filter(|key| key.kind == kind).count();
+        let count = |kind| self.told.0.keys().filter(|key| key.kind == kind).count();
         let (services, slices) = (count(Kind::Service), count(Kind::EndpointSlice));
         let (files, synced) = (self.folder.len(), self.synced);
         tracing::info!(files, services, slices, synced, "manifests read");
@@ -135,18 +160,7 @@ impl Source {
         objects.fill_up(self.folder.gone());
         findings.extend(self.folder.misspelt());
         self.findings.renew(findings, report);
-        let now = desired(&objects);
-        // A Service comes after its slices and goes before them, so that it is never there
-        // without the endpoints that it is to have.
-        for (key, object) in now.iter().rev() {
-            if self.told.get(key) != Some(object) {
-                out(Event::Apply(object.to_object()));
-            }
-        }
-        for key in self.told.keys().filter(|key| !now.contains_key(*key)) {
-            out(Event::Delete(key.clone()));
-        }
-        self.told = now;
+        self.told.advance(desired(&objects), out);
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a> Objects<'a> {
     }
 
     /// Adds an object, unless there is one of its name already.
-    fn insert(&mut self, manifest: &'a Manifest) -> bool {
+    pub(super) fn insert(&mut self, manifest: &'a Manifest) -> bool {
         let name = manifest.name();
         match manifest {
             Manifest::Service(object) => add(&mut self.services, name, object),
@@ -174,7 +174,7 @@ impl Manifest {
     }
 
     /// What no two objects share.
-    fn id(&self) -> (&'static str, Name<'_>) {
+    pub(super) fn id(&self) -> (&'static str, Name<'_>) {
         (self.kind(), self.name())
     }
 
