@@ -80,9 +80,12 @@ fn observe_with(
     // The harness gives the thread of each test the test's full name.
     let thread = thread::current();
     let test = thread.name().expect("called by a test, on the thread of that test");
-    let missing = requirement::missing();
-    if let Some(reason) = missing.or_else(|| needs.iter().find_map(|need| need.missing())) {
+    if let Some(reason) = requirement::missing() {
         requirement::note_skip(test, &reason).expect("skips are noted");
+        return None;
+    }
+    if let Some((need, reason)) = needs.iter().find_map(|need| Some((need, need.missing()?))) {
+        need.note(test, &reason).expect("skips are noted");
         return None;
     }
     let observed = supervise_test(test, limit).expect("the test can be run in isolation");

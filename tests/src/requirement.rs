@@ -8,10 +8,14 @@ use std::{env, fs::OpenOptions, io::Write, path::Path};
 use anyhow::{Context, Result};
 use lb_userspace::netns::current_cookie;
 
-use crate::{family::Family, ipv6, programs, socket::Socket};
+use crate::{apiserver, family::Family, ipv6, programs, socket::Socket};
 
 /// Names a file that receives one line, `name<TAB>reason`, for each test that could not run.
 pub const SKIPS: &str = "SOCKLB_SKIPS";
+
+/// Names a file like that of [`SKIPS`], for each test that is not meant for this run: on a real API
+/// server, those that need one that fails on command. They run on the lab's own.
+pub const ELSEWHERE: &str = "SOCKLB_ELSEWHERE";
 
 /// Why no experiment can run on this machine, or `None` if one can.
 pub fn missing() -> Option<String> {
@@ -35,6 +39,8 @@ pub enum Need {
     NetnsCookie,
     /// A program that is no part of this project.
     Program(&'static str),
+    /// An API server that fails on command, and tells what it was asked: the lab's own.
+    Double,
 }
 
 impl Need {
@@ -55,6 +61,21 @@ impl Need {
             Self::Program(name) => {
                 Some(format!("{name} is not installed: cargo xtask setup --test-tools"))
             }
+            Self::Double if apiserver::is_real() => {
+                Some("it needs the lab's own API server".into())
+            }
+            Self::Double => None,
+        }
+    }
+
+    /// Notes that the test `name` did not run, for want of this.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn note(self, name: &str, reason: &str) -> Result<()> {
+        match self {
+            Self::Double => append(ELSEWHERE, name, reason),
+            _ => note_skip(name, reason),
         }
     }
 }
@@ -64,13 +85,18 @@ impl Need {
 /// # Errors
 /// When the file that [`SKIPS`] names cannot be written.
 pub fn note_skip(name: &str, reason: &str) -> Result<()> {
+    append(SKIPS, name, reason)
+}
+
+/// Appends a line to the file that `variable` names, if it does.
+fn append(variable: &str, name: &str, reason: &str) -> Result<()> {
     eprintln!("skipped: {reason}");
-    let Some(path) = env::var_os(SKIPS) else { return Ok(()) };
+    let Some(path) = env::var_os(variable) else { return Ok(()) };
     // One write of one line: tests append to the file at the same time.
     OpenOptions::new()
         .create(true)
         .append(true)
         .open(&path)
         .and_then(|mut file| file.write_all(format!("{name}\t{reason}\n").as_bytes()))
-        .with_context(|| format!("cannot note a skip in {} ({SKIPS})", path.display()))
+        .with_context(|| format!("cannot note a skip in {} ({variable})", path.display()))
 }

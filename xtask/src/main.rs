@@ -4,6 +4,7 @@
 //! never run cargo as root on its own account, and never install anything that is there already.
 #![forbid(unsafe_code)]
 
+mod apiserver;
 mod bench;
 mod compiler;
 mod privilege;

@@ -19,8 +19,8 @@ use crate::toolchain;
 /// `-E`.
 const SUDO: &[&str] = &[
     "sudo",
-    "--preserve-env=SOCKLB_LOG,NODE_NAME,RUST_BACKTRACE,NO_COLOR,SOCKLB_SKIPS,CARGO_MANIFEST_DIR,\
-     PROPTEST_CASES",
+    "--preserve-env=SOCKLB_LOG,NODE_NAME,RUST_BACKTRACE,NO_COLOR,SOCKLB_SKIPS,SOCKLB_ELSEWHERE,\
+     SOCKLB_APISERVER,KUBEBUILDER_ASSETS,CARGO_MANIFEST_DIR,PROPTEST_CASES",
 ];
 
 /// How a program gets the rights that it needs.

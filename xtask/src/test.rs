@@ -3,12 +3,16 @@
 //! A test that cannot run here (no root, no BTF, a missing program) appends a line
 //! `name<TAB>reason` to the file that SOCKLB_SKIPS names, and passes. This module must never let
 //! such a line go unseen.
+//!
+//! A test that is meant for another run (on the real API server: what needs one that fails on command)
+//! appends such a line to the file that SOCKLB_ELSEWHERE names. That is told too, and fails nothing.
 
 use std::{env, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
+    apiserver,
     compiler::Compiler,
     privilege::Privilege,
     setup, step,
@@ -25,6 +29,10 @@ pub(crate) struct Args {
     /// Only this package's tests; may be repeated [default: all but lb-ebpf]
     #[arg(long, short, value_name = "NAME")]
     package: Vec<String>,
+    /// Run the Kubernetes tests on a real API server: etcd and kube-apiserver from the folder that
+    /// KUBEBUILDER_ASSETS names
+    #[arg(long, conflicts_with = "package")]
+    apiserver: bool,
     /// Test an optimised build
     #[arg(long)]
     release: bool,
@@ -37,14 +45,20 @@ pub(crate) struct Args {
 
 /// Runs the tests.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let real = args.apiserver.then(apiserver::environment).transpose()?;
     setup::ensure(workspace)?;
     let scratch = tempfile::tempdir_in(workspace.target())
         .with_context(|| format!("cannot write to {}", workspace.target().display()))?;
-    let skips = scratch.path().join("skips");
+    let [skips, elsewhere] = ["skips", "elsewhere"].map(|name| scratch.path().join(name));
     fs::write(&skips, "")?;
+    fs::write(&elsewhere, "")?;
 
     let mut command = cargo();
-    command.args(cargo_args(args)).env("SOCKLB_SKIPS", &skips);
+    command.args(cargo_args(args)).env("SOCKLB_SKIPS", &skips).env("SOCKLB_ELSEWHERE", &elsewhere);
+    if let Some(variables) = real {
+        command.envs(variables);
+        build_agent(args.release)?;
+    }
     match Privilege::get() {
         Ok(privilege) => {
             privilege.ask()?;
@@ -58,7 +72,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let status = command.status().context("cannot run cargo")?;
     step::check_interrupt()?;
 
-    let skipped = report(&skips)?;
+    let skipped = report(&skips, "skipped")?;
+    report(&elsewhere, "run on the lab's own API server alone")?;
+    if !args.apiserver && has_lab(&args.package) {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        if let Some(note) = apiserver::note(&tests)? {
+            eprintln!("\n{note}");
+        }
+    }
     if let Some(code) = status.code().filter(|&code| code != 0) {
         return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
     }
@@ -71,13 +92,32 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what was skipped and why. Returns how many.
-fn report(skips: &Path) -> Result<usize> {
+/// Whether the laboratory's tests are among those of these packages.
+fn has_lab(packages: &[String]) -> bool {
+    packages.is_empty() || packages.iter().any(|package| package == "lb-tests")
+}
+
+/// Builds the agent that the laboratory's tests start: cargo does that by itself only when it tests
+/// the agent's package too.
+fn build_agent(release: bool) -> Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--package=lb-userspace", "--package=lb-tests"]);
+    if release {
+        command.arg("--release");
+    }
+    let status = command.status().context("cannot run cargo")?;
+    step::check_interrupt()?;
+    anyhow::ensure!(status.success(), "the build failed; cargo's messages above say why");
+    Ok(())
+}
+
+/// Says which tests did not run, and why. Returns how many.
+fn report(file: &Path, what: &str) -> Result<usize> {
     let text =
-        fs::read_to_string(skips).with_context(|| format!("cannot read {}", skips.display()))?;
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let count = text.lines().count();
     if count > 0 {
-        eprintln!("\n{count} skipped:");
+        eprintln!("\n{count} {what}:");
         for line in text.lines() {
             let (name, reason) = line.split_once('\t').unwrap_or((line, "no reason given"));
             eprintln!("  {name}: {reason}");
@@ -88,7 +128,9 @@ fn report(skips: &Path) -> Result<usize> {
 
 fn cargo_args(args: &Args) -> Vec<&str> {
     let mut words = vec!["test"];
-    if args.package.is_empty() {
+    if args.apiserver {
+        words.extend(["--package=lb-tests", "--test=kube*"]);
+    } else if args.package.is_empty() {
         // lb-ebpf builds for the BPF target only.
         words.extend(["--workspace", "--exclude=lb-ebpf"]);
     }
@@ -139,6 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn the_real_server_is_for_the_kubernetes_tests() {
+        assert_eq!(
+            words("--apiserver services"),
+            ["test", "--package=lb-tests", "--test=kube*", "services"]
+        );
+        assert!(Cli::try_parse_from(["test", "--apiserver", "-p", "xtask"]).is_err());
+        assert_eq!("--test=kube*", format!("--test={}*", apiserver::PREFIX));
+    }
+
+    #[test]
     fn filter_and_harness_arguments_keep_their_places() {
         assert_eq!(
             words("churn -- --nocapture --test-threads=1"),
@@ -165,8 +217,8 @@ mod tests {
     #[test]
     fn every_line_is_a_skip() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(report(file.path()).unwrap(), 0);
+        assert_eq!(report(file.path(), "skipped").unwrap(), 0);
         fs::write(file.path(), "a::b\tneeds root\nc\n").unwrap();
-        assert_eq!(report(file.path()).unwrap(), 2);
+        assert_eq!(report(file.path(), "skipped").unwrap(), 2);
     }
 }

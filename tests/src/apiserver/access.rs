@@ -57,14 +57,16 @@ impl Access {
         write(folder, "kubeconfig", &text(&self.url, &authority, &user))
     }
 
-    /// A client, to be used in the runtime in which it is made.
+    /// A client, to be used in the runtime in which it is made. It does not try again by itself when
+    /// a server is busy (429, 503, 504), as `kube`'s do: a test wants to see the answer.
     ///
     /// # Errors
     /// When the CA's certificate is none.
     pub async fn client(&self) -> Result<kube::Client> {
         let kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig())?;
         let options = KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        config.default_retry = false;
         Ok(kube::Client::try_from(config)?)
     }
 }

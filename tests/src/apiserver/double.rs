@@ -4,7 +4,7 @@
 //! What is changed here has been handed to all watches when the call returns.
 
 use std::{
-    io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -41,6 +41,12 @@ pub struct Double {
     address: SocketAddr,
     commands: Option<UnboundedSender<Command>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Double {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Double").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 fn told(refusal: Refusal) -> anyhow::Error {

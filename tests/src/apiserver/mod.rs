@@ -2,7 +2,8 @@
 //!
 //! [`Double`] is one of the lab's own, in the test's process: it answers as the real one does where
 //! clients of Services and endpoints look, can be made to fail in each way that they have to survive,
-//! counts what it is asked, and holds half a million endpoints.
+//! counts what it is asked, and holds half a million endpoints. [`Real`] is etcd and kube-apiserver, where
+//! there are any. [`ApiServer`] is whichever the run is for, so that one test runs on both.
 //!
 //! ```no_run
 //! use lab::apiserver::{Double, Options};
@@ -10,9 +11,9 @@
 //! lab::isolated(|lab| {
 //!     let server = Double::start(Options::default())?;
 //!     let kubeconfig = server.access().write(lab.scratch())?;
-//!     // An agent with `--kubeconfig` follows what is stored from here on.
-//!     # drop(kubeconfig);
-//!     server.apply(k8s_openapi::api::core::v1::Service::default())?;
+//!     # let start_an_agent = |_| {};
+//!     start_an_agent(kubeconfig);
+//!     server.apply(k8s_openapi::api::core::v1::Node::default())?;
 //!     Ok(())
 //! });
 //! ```
@@ -24,6 +25,7 @@ mod allocation;
 mod answer;
 mod discovery;
 mod double;
+mod either;
 mod faults;
 mod kind;
 mod list;
@@ -31,6 +33,7 @@ mod listen;
 mod object;
 mod options;
 mod parameters;
+mod real;
 mod resource;
 mod seed;
 mod selector;
@@ -45,10 +48,13 @@ mod write;
 
 pub use access::Access;
 pub use double::Double;
+pub(crate) use either::is_real;
+pub use either::{ApiServer, VARIABLE};
 pub use faults::Fault;
 pub use kind::Kind;
 pub use options::{Options, SERVICE_CIDR4, SERVICE_CIDR6};
 pub use parameters::Parameters;
+pub use real::{ASSETS, PROGRAMS, Real, assets, check};
 pub use resource::{Resource, Verb};
 pub use shared::Asked;
 pub use wire::Ending;

@@ -15,6 +15,10 @@ use tokio_rustls::rustls::{
 pub(super) struct Identity {
     /// The CA's certificate, PEM.
     pub(super) ca: String,
+    /// The server's certificate, PEM.
+    pub(super) certificate: String,
+    /// Its private key, PEM.
+    pub(super) key: String,
     pub(super) config: Arc<ServerConfig>,
 }
 
@@ -34,6 +38,7 @@ impl Identity {
         params.distinguished_name.push(DnType::CommonName, "lab-apiserver");
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &issuer)?;
+        let pem = key.serialize_pem();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -41,6 +46,6 @@ impl Identity {
             .with_single_cert(vec![certificate.der().clone()], key)
             .context("the certificate does not fit its key")?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { ca, config: Arc::new(config) })
+        Ok(Self { ca, certificate: certificate.pem(), key: pem, config: Arc::new(config) })
     }
 }

@@ -23,7 +23,7 @@ use super::{
 pub(super) enum Part {
     /// All but the status, as the resource itself does.
     Main,
-    /// Nothing but the status, as `/status` does.
+    /// Nothing but the status, and labels and annotations, as `/status` does.
     Status,
     /// Everything, as only the lab itself can. It is a change even if nothing differs.
     Whole,
@@ -77,6 +77,9 @@ pub(super) fn replace<K: Kind>(
         Part::Status => {
             let mut whole: K = current.read();
             whole.take_status(Some(&object));
+            let (meta, sent) = (whole.meta_mut(), object.meta());
+            meta.labels.clone_from(&sent.labels);
+            meta.annotations.clone_from(&sent.annotations);
             object = whole;
         }
         Part::Whole => {}

@@ -74,6 +74,11 @@ impl<'lab> Programs<'lab> {
     /// When it is not installed; see [`Need::Program`](crate::requirement::Need::Program).
     pub fn program(&self, name: &str) -> Result<Program<'_>> {
         let path = find(name).with_context(|| format!("{name} is not installed"))?;
+        Ok(self.program_at(name, path))
+    }
+
+    /// The program at `path`, which is called `name` in errors.
+    pub(crate) fn program_at(&self, name: &str, path: PathBuf) -> Program<'_> {
         let mut guard = process::guard(self.guard);
         guard
             .env_clear()
@@ -82,18 +87,11 @@ impl<'lab> Programs<'lab> {
             .env("HOME", self.lab.scratch())
             .env("TMPDIR", self.lab.scratch())
             .current_dir(self.lab.scratch());
-        Ok(Program {
-            lab: self.lab,
-            guard,
-            name: name.into(),
-            path,
-            pod: None,
-            arguments: Vec::new(),
-        })
+        Program { lab: self.lab, guard, name: name.into(), path, pod: None, arguments: Vec::new() }
     }
 
     /// A folder for one program's files.
-    fn folder(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         folder(self.lab, name)
     }
 }
