@@ -13,7 +13,7 @@ mod line;
 mod log;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -28,7 +28,10 @@ use lb_userspace::{
 use serde::Serialize;
 
 pub use self::line::{Line, TCP4, all};
-use self::{client::Client, log::Log};
+use self::{
+    client::{Client, Counts},
+    log::Log,
+};
 use crate::{Lab, plane::Plane, pod::Pod, server::Server};
 
 /// Pods that the steady Services choose from, by one bit each.
@@ -63,9 +66,9 @@ pub struct Report {
     pub grace_periods: u64,
 }
 
-/// Runs for `duration`, with steady Services and guests of these `lines`, and tables of so many
-/// backends; fewer make publishing wait more often. `tick` is called about once a second with the
-/// seconds that have passed.
+/// Runs for `duration`, and then on until what was seen is `enough`, with steady Services and guests of
+/// these `lines`, and tables of so many backends; fewer make publishing wait more often. `tick` is
+/// called about once a second with the seconds that have passed.
 ///
 /// # Errors
 /// When the experiment cannot be set up, or the publisher fails. Wrong connects are no error.
@@ -73,8 +76,9 @@ pub fn run(
     lab: &Lab,
     lines: &[Line],
     duration: Duration,
+    enough: impl Fn(&Report) -> bool,
     backends: u32,
-    tick: impl Fn(u64) + Send,
+    tick: impl Fn(u64),
 ) -> Result<Report> {
     let pods: Vec<Pod> = (0..PODS).map(|index| lab.pod(index)).collect::<Result<_>>()?;
     let servers = (0..).zip(&pods).map(|(index, pod)| serve(lines, index, pod));
@@ -87,38 +91,37 @@ pub fn run(
     core.apply(Event::Synced);
     log.publish(0, 1, || apply(&mut core, slices(lines, 1)))?;
 
-    let stop = AtomicBool::new(false);
+    let (stop, counts) = (AtomicBool::new(false), Counts::default());
     let began = Instant::now();
-    let (stats, counts) = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|index| {
-                let (client, stop) = (Client::new(&log, lines, Random(index + 2)), &stop);
-                scope.spawn(move || client.run(stop))
-            })
-            .collect();
-        let stats = {
-            let _stop = StopOnDrop(&stop);
-            change(&mut core, lines, &log, duration, tick)
-        };
-        let counts: Vec<Report> = clients
-            .into_iter()
-            .map(|client| client.join().expect("a client does not panic"))
-            .collect();
-        (stats, counts)
-    });
-    let stats = stats?;
-    let sum = |field: fn(&Report) -> u64| counts.iter().map(field).sum();
-    Ok(Report {
-        publishes: stats.publishes,
-        connects: sum(|report| report.connects),
-        datagrams: sum(|report| report.datagrams),
-        failures: sum(|report| report.failures),
-        wrong_backends: sum(|report| report.wrong_backends),
-        guests: sum(|report| report.guests),
-        seconds: began.elapsed().as_secs_f64(),
-        waits: stats.waits,
-        grace_periods: stats.grace_periods,
-    })
+    let report = |stats| Report::new(&counts, stats, began.elapsed());
+    let stats = thread::scope(|scope| {
+        for index in 0..CLIENTS {
+            let client = Client::new(&log, lines, &counts, Random(index + 2));
+            let stop = &stop;
+            scope.spawn(move || client.run(stop));
+        }
+        let _stop = StopOnDrop(&stop);
+        let done = |stats| began.elapsed() >= duration && enough(&report(stats));
+        change(&mut core, lines, &log, done, tick)
+    })?;
+    Ok(report(stats))
+}
+
+impl Report {
+    fn new(counts: &Counts, stats: Stats, took: Duration) -> Self {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Self {
+            publishes: stats.publishes,
+            connects: read(&counts.connects),
+            datagrams: read(&counts.datagrams),
+            failures: read(&counts.failures),
+            wrong_backends: read(&counts.wrong_backends),
+            seconds: took.as_secs_f64(),
+            guests: read(&counts.guests),
+            waits: stats.waits,
+            grace_periods: stats.grace_periods,
+        }
+    }
 }
 
 /// Ends the clients, also when the writer panics.
@@ -162,18 +165,18 @@ fn apply<S: Store, G: Grace>(
     Ok(())
 }
 
-/// Publishes one set after the other, and every few of them lets a guest come or go.
+/// Publishes one set after the other, and every few of them lets a guest come or go, until `done` says so.
 fn change<S: Store, G: Grace>(
     core: &mut Core<S, G>,
     lines: &[Line],
     log: &Log,
-    duration: Duration,
+    done: impl Fn(Stats) -> bool,
     tick: impl Fn(u64),
 ) -> Result<Stats> {
     let mut random = Random(1);
     let mut present = [false; GUESTS as usize];
     let (began, mut number, mut ticked) = (Instant::now(), 0u64, 0);
-    while began.elapsed() < duration {
+    while !done(core.publisher().stats()) {
         number += 1;
         // About four of them: if half were in each set, hardly any backend would be a wrong one.
         let set = random.next() & random.next() & random.next() & ((1 << PODS) - 1);

@@ -1,6 +1,8 @@
 //! Links and addresses, made over rtnetlink in the calling thread's network namespace.
 //!
-//! A veth pair carries one address of each family on either side, each with a route to the other.
+//! A veth pair carries one address of each family on either side, each with a route to the other, and
+//! a link-local one. Without that the kernel asks for no IPv6 neighbour in the name of others: it
+//! would forward to those alone that it has talked to itself, and only as long as it remembers them.
 //! This module must never add a route that leads to anything but another Pod.
 
 use std::{
@@ -26,6 +28,9 @@ use crate::netns::Namespace;
 
 /// The loopback interface has this index in every namespace.
 pub(crate) const LOOPBACK: u32 = 1;
+
+/// Nobody else can have an address: it need not be tried for a second before it is used.
+const UNTRIED: AddressAttribute = AddressAttribute::Flags(AddressFlags::Nodad);
 
 /// How long the kernel's workers may take to do what was asked of it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -86,8 +91,7 @@ pub(crate) fn point_to_point(index: u32, local: IpAddr, peer: IpAddr) -> Result<
     message.header.prefix_len = whole;
     message.attributes = vec![AddressAttribute::Local(local), AddressAttribute::Address(peer)];
     if local.is_ipv6() {
-        // Nobody else can have it: it need not be tried for a second before it is used.
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        message.attributes.push(UNTRIED);
     }
     netlink(async |handle| {
         let mut request = handle.address().add(index, local, whole);
@@ -101,11 +105,18 @@ pub(crate) fn point_to_point(index: u32, local: IpAddr, peer: IpAddr) -> Result<
     }
 }
 
-/// Gives the interface `index` an address. No route but the local one comes with it.
+/// Gives the interface `index` an address, which nobody else on its link may have. No route but the
+/// local one comes with it.
 pub(crate) fn assign(index: u32, address: IpAddr) -> Result<()> {
     let whole = if address.is_ipv4() { 32 } else { 128 };
-    netlink(async |handle| handle.address().add(index, address, whole).execute().await)
-        .with_context(|| format!("cannot give interface {index} the address {address}"))?;
+    netlink(async |handle| {
+        let mut request = handle.address().add(index, address, whole);
+        if address.is_ipv6() {
+            request.message_mut().attributes.push(UNTRIED);
+        }
+        request.execute().await
+    })
+    .with_context(|| format!("cannot give interface {index} the address {address}"))?;
     match address {
         IpAddr::V4(_) => Ok(()),
         IpAddr::V6(address) => wait_until_local(index, address),

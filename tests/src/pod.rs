@@ -22,6 +22,9 @@ use crate::{
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// The client's IPv6 address on every link to a Pod.
 pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 1);
+/// The client's and the Pod's link-local address, the same on every link.
+const CLIENT_ON_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const POD_ON_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 /// All Pods, and the client.
 const NETWORK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 244, 0, 0)), 24);
 const NETWORK6: (IpAddr, u8) = (IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0)), 64);
@@ -63,6 +66,7 @@ impl Pod {
             link::point_to_point(POD_INTERFACE, address.into(), CLIENT.into())?;
             link::route(POD_INTERFACE, NETWORK, CLIENT.into())?;
             if ipv6 {
+                link::assign(POD_INTERFACE, POD_ON_LINK.into())?;
                 link::point_to_point(POD_INTERFACE, address6.into(), CLIENT6.into())?;
                 link::route(POD_INTERFACE, NETWORK6, CLIENT6.into())?;
             }
@@ -71,6 +75,7 @@ impl Pod {
         link::wait_until_operational(here.index)?;
         link::point_to_point(here.index, CLIENT.into(), address.into())?;
         if ipv6 {
+            link::assign(here.index, CLIENT_ON_LINK.into())?;
             link::point_to_point(here.index, CLIENT6.into(), address6.into())?;
         }
         Ok(Self { namespace, address, address6, ipv6 })

@@ -90,6 +90,23 @@ fn each_kind_of_socket_reaches_a_pod_from_the_client_and_from_another_pod() {
 }
 
 #[test]
+fn pods_reach_each_other_though_the_client_has_talked_to_neither() {
+    lab::isolated(|lab| {
+        let [pod, other] = [lab.pod(1)?, lab.pod(2)?];
+        let _server = pod.serve([(PORT, 7)])?;
+        for &family in lab.families()? {
+            let reached = other.namespace().run(|| {
+                let socket = Socket::tcp(family)?;
+                socket.connect(pod.dual(PORT).seen_by(family))?;
+                socket.identity()
+            });
+            assert_eq!(reached, Ok(7), "{family:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn each_way_of_sending_a_datagram_is_answered_from_where_it_went() {
     lab::isolated(|lab| {
         let [pod, other] = [lab.pod(1)?, lab.pod(2)?];

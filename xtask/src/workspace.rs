@@ -73,9 +73,18 @@ impl Workspace {
     }
 }
 
-/// The cargo that runs xtask, in this checkout.
+/// The cargo that runs xtask, in this checkout. What it told xtask of xtask is kept from it: build
+/// scripts that heed these variables would run again, and half the dependencies with them, whenever
+/// `cargo xtask` and cargo itself take turns.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    let of_xtask =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(of_xtask) {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     command
 }

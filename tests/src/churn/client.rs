@@ -3,50 +3,61 @@
 use std::{
     collections::HashMap,
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use lb_userspace::model::Protocol;
 
-use super::{GUEST, GUESTS, PODS, Random, Report, guest_line, line::Line, log::Log};
+use super::{GUEST, GUESTS, PODS, Random, guest_line, line::Line, log::Log};
 use crate::{client, exchange::Way, socket::Socket};
 
 /// Datagrams that a socket sends before another takes its place.
 const USES: u32 = 16;
 
+/// What all clients did until now, as in a [`Report`](super::Report).
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) connects: AtomicU64,
+    pub(super) datagrams: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) wrong_backends: AtomicU64,
+    pub(super) guests: AtomicU64,
+}
+
 pub(super) struct Client<'a> {
     log: &'a Log,
     lines: &'a [Line],
     random: Random,
-    report: Report,
+    counts: &'a Counts,
     /// Unconnected sockets, by position of their line, with how often they were used.
     senders: HashMap<usize, (Socket, u32)>,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(log: &'a Log, lines: &'a [Line], random: Random) -> Self {
-        Self { log, lines, random, report: Report::default(), senders: HashMap::new() }
+    pub(super) fn new(log: &'a Log, lines: &'a [Line], counts: &'a Counts, random: Random) -> Self {
+        Self { log, lines, random, counts, senders: HashMap::new() }
     }
 
     /// Goes on until told to stop.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> Report {
-        while !stop.load(Ordering::Relaxed) {
-            let number = self.report.connects + self.report.datagrams;
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        for number in 0u64.. {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
             let judged =
                 if number % 4 == 3 { self.reach_a_guest() } else { self.reach_a_steady_one() };
             match judged {
                 Ok(true) => {}
-                Ok(false) => self.report.wrong_backends += 1,
+                Ok(false) => count(&self.counts.wrong_backends),
                 Err(error) => {
                     // The first few tell enough.
-                    if self.report.failures < 3 {
+                    if self.counts.failures.load(Ordering::Relaxed) < 3 {
                         eprintln!("a client failed: {error}");
                     }
-                    self.report.failures += 1;
+                    count(&self.counts.failures);
                 }
             }
         }
-        self.report
     }
 
     /// Whether the backend was in a set that was in force meanwhile.
@@ -54,15 +65,15 @@ impl<'a> Client<'a> {
         let index = self.random.below(self.lines.len() as u64) as usize;
         let first = self.log.ended();
         let (identity, union) = if self.lines[index].protocol == Protocol::Tcp {
-            self.report.connects += 1;
+            count(&self.counts.connects);
             let connection = client::connect(self.lines[index].vip(), client::TIMEOUT)?;
             let union = self.log.union_since(first);
             (connection.identity()?, union)
         } else if self.random.below(4) == 0 {
-            self.report.datagrams += 1;
+            count(&self.counts.datagrams);
             self.connected(self.lines[index], first)?
         } else {
-            self.report.datagrams += 1;
+            count(&self.counts.datagrams);
             self.unconnected(index, first)?
         };
         Ok(identity < u16::from(PODS) && union >> identity & 1 == 1)
@@ -99,22 +110,26 @@ impl<'a> Client<'a> {
         let line = guest_line(self.lines, guest);
         let vip = line.guest_vip(guest);
         let outcome = if line.protocol == Protocol::Tcp {
-            self.report.connects += 1;
+            count(&self.counts.connects);
             client::connect(vip, client::TIMEOUT).and_then(client::Connection::identity)
         } else {
-            self.report.datagrams += 1;
+            count(&self.counts.datagrams);
             let asked = Socket::udp(line.family)?.ask(Way::SendTo, b"?", vip);
             asked.map(|answer| answer.identity).map_err(Into::into)
         };
         match outcome {
             Ok(identity) => {
-                self.report.guests += 1;
+                count(&self.counts.guests);
                 Ok(identity == GUEST + u16::from(guest))
             }
             Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => Ok(true),
             Err(error) => Err(error),
         }
     }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Who answers to the datagram on its way. The answer has to come from the Service.

@@ -30,9 +30,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     confined::run(Some(limit), |lab| {
         let bar = progress(arguments.seconds, "seconds");
         let duration = Duration::from_secs(arguments.seconds);
-        let report = churn::run(lab, &[TCP4], duration, arguments.max_backends, |second| {
-            bar.set_position(second);
-        })?;
+        let tick = |second| bar.set_position(second);
+        let report = churn::run(lab, &[TCP4], duration, |_| true, arguments.max_backends, tick)?;
         bar.finish_and_clear();
         if arguments.json {
             println!("{}", serde_json::to_string(&report)?);
