@@ -1,16 +1,12 @@
 //! The double: an API server in the test's own process, and everything that a test can do with it
-//! without asking it by HTTP.
+//! without asking it by HTTP. What it can be told to do wrong is in [`misdeeds`](super::misdeeds).
 //!
 //! What is changed here has been handed to all watches when the call returns.
 
 use std::{
-    fmt, io,
+    fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread::JoinHandle,
 };
 
@@ -19,7 +15,6 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{
     access::Access,
-    faults::Fault,
     kind::Kind,
     listen::{self, Command},
     object::Object,
@@ -27,19 +22,17 @@ use super::{
     resource::{Resource, Verb},
     seed,
     shared::{Asked, Shared},
-    status::{self, Refusal},
-    store::{Item, Store},
+    status::Refusal,
+    store::Store,
     tls::Identity,
-    watch::error_line,
-    wire::{Control, Ending},
     write::{self, Part},
 };
 
 /// A running double. Dropping it ends it.
 pub struct Double {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     address: SocketAddr,
-    commands: Option<UnboundedSender<Command>>,
+    pub(super) commands: Option<UnboundedSender<Command>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -200,105 +193,6 @@ impl Double {
         let watchers = &store.table(resource).watchers;
         watchers.iter().filter(|watcher| !watcher.items.is_closed()).count()
     }
-
-    // Faults.
-
-    /// Puts a fault in force.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults().inject(fault);
-    }
-
-    /// Ends all faults that were [`inject`](Self::inject)ed.
-    pub fn heal(&self) {
-        self.shared.faults().heal();
-    }
-
-    /// Stops listening: connects are refused. Connections stay.
-    ///
-    /// # Errors
-    /// When its thread has ended.
-    pub fn close(&self) -> Result<()> {
-        self.tell(Command::Close)
-    }
-
-    /// Listens again, at the same port.
-    ///
-    /// # Errors
-    /// When the port is another's by now.
-    pub fn open(&self) -> Result<()> {
-        self.tell(Command::Open)
-    }
-
-    /// Ends all connections at once.
-    pub fn hang_up(&self, ending: Ending) {
-        self.shared.each_connection(|control| control.end(ending));
-    }
-
-    /// Falls silent: connections are accepted and stay, but nothing is read or said any more.
-    pub fn silence(&self) {
-        self.shared.silent.store(true, Ordering::SeqCst);
-        self.shared.each_connection(Control::silence);
-    }
-
-    /// New connections are served again. Those that were silent stay so, as if the peer had forgotten
-    /// them.
-    pub fn speak(&self) {
-        self.shared.silent.store(false, Ordering::SeqCst);
-    }
-
-    /// Ends the connections of the resource's watches, in the middle of an event.
-    pub fn cut_watches(&self, resource: Resource, ending: Ending) {
-        let mut store = self.shared.store();
-        for watcher in &store.table(resource).watchers {
-            watcher.control.cut_after(CUT, ending);
-        }
-        store.table_mut(resource).hand(|| Item::Line(UNFINISHED.into()));
-    }
-
-    /// Says something in the resource's watches that is no JSON.
-    pub fn garble_watches(&self, resource: Resource) {
-        let line = || Item::Line("{\"type\":\"ADDED\",\"object\":}}\n".into());
-        self.shared.store().table_mut(resource).hand(line);
-    }
-
-    /// Ends the resource's watches in order, as their timeout does.
-    pub fn end_watches(&self, resource: Resource) {
-        self.shared.store().table_mut(resource).hand(|| Item::End);
-    }
-
-    /// Tells the resource's watches that what they would have to be told next is forgotten (410), and
-    /// ends them.
-    pub fn expire_watches(&self, resource: Resource) {
-        let mut store = self.shared.store();
-        let refusal = status::too_old(store.version, store.version);
-        let table = store.table_mut(resource);
-        table.hand(|| Item::Line(error_line(&refusal)));
-        table.hand(|| Item::End);
-    }
-
-    // Credentials.
-
-    /// Accepts another token from now on, and no longer that before.
-    pub fn rotate_token(&self) {
-        *self.shared.token() = new_token();
-    }
-
-    /// Shows a certificate of another CA to connections from now on.
-    ///
-    /// # Errors
-    /// When no certificate can be made.
-    pub fn rotate_ca(&self) -> Result<()> {
-        let identity = Identity::new()?;
-        *self.shared.identity() = Some(identity);
-        Ok(())
-    }
-
-    fn tell(&self, command: impl FnOnce(SyncSender<io::Result<()>>) -> Command) -> Result<()> {
-        let (sender, done) = sync_channel(1);
-        let commands = self.commands.as_ref().context("it has ended")?;
-        commands.send(command(sender)).ok().context("its thread has ended")?;
-        Ok(done.recv().context("its thread has ended")??)
-    }
 }
 
 impl Drop for Double {
@@ -311,18 +205,13 @@ impl Drop for Double {
     }
 }
 
-/// Octets after which an answer is cut: more than the size of a chunk, less than the line that is on
-/// its way then.
-const CUT: usize = 24;
-const UNFINISHED: &str =
-    "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"unfinished\"}}}\n";
-
 fn seeded(options: &Options) -> Result<Store> {
     let mut store = Store::new(options);
     seed::fill(&mut store, options).map_err(told)?;
     Ok(store)
 }
 
-fn new_token() -> String {
+/// A token that nobody guesses.
+pub(super) fn new_token() -> String {
     (0..32).map(|_| fastrand::alphanumeric()).collect()
 }

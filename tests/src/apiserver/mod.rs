@@ -30,9 +30,14 @@ mod faults;
 mod kind;
 mod list;
 mod listen;
+#[cfg(test)]
+mod load;
+mod misdeeds;
+mod node_ports;
 mod object;
 mod options;
 mod parameters;
+mod patch;
 mod real;
 mod resource;
 mod seed;

@@ -1,4 +1,4 @@
-//! What the server makes of a Service: defaults, ClusterIPs, node ports.
+//! What the server makes of a Service: defaults, ClusterIPs, and [node ports](super::node_ports).
 //!
 //! The order is the real server's: defaults; what an update leaves out is taken from before; then
 //! addresses and ports are checked and given out, all of them or none.
@@ -11,7 +11,8 @@ use k8s_openapi::{
 };
 
 use super::{
-    allocation::{Allocation, NodePort, Owned, family},
+    allocation::{Allocation, Owned, family},
+    node_ports,
     object::Key,
     status::{self, Cause, Refusal},
 };
@@ -40,7 +41,7 @@ pub(super) fn fill(
     if let Some(before) = before.and_then(|before| before.spec.as_ref()) {
         refuse_another_address(&key, spec, before)?;
     }
-    let ports = node_ports(&key, spec, room)?;
+    let ports = node_ports::decide(&key, spec, room)?;
     room.own(&key, Owned { addresses, ports });
     Ok(())
 }
@@ -49,7 +50,7 @@ fn set_defaults(spec: &mut ServiceSpec) {
     spec.type_.get_or_insert_with(|| "ClusterIP".into());
     let affinity = spec.session_affinity.get_or_insert_with(|| NONE.into());
     if affinity == "ClientIP" {
-        spec.session_affinity_config.get_or_insert_with(|| SessionAffinityConfig {
+        spec.session_affinity_config.get_or_insert(SessionAffinityConfig {
             client_ip: Some(ClientIPConfig { timeout_seconds: Some(10_800) }),
         });
     } else {
@@ -71,11 +72,11 @@ fn set_defaults(spec: &mut ServiceSpec) {
     }
 }
 
-fn is(spec: &ServiceSpec, kind: &str) -> bool {
+pub(super) fn is(spec: &ServiceSpec, kind: &str) -> bool {
     spec.type_.as_deref() == Some(kind)
 }
 
-fn has_node_ports(spec: &ServiceSpec) -> bool {
+pub(super) fn has_node_ports(spec: &ServiceSpec) -> bool {
     is(spec, "NodePort") || is(spec, "LoadBalancer")
 }
 
@@ -112,11 +113,16 @@ fn carry_over(spec: &mut ServiceSpec, before: &ServiceSpec) {
     }
 }
 
-fn refuse(key: &Key, field: &'static str, reason: &'static str, message: String) -> Refusal {
+pub(super) fn refuse(
+    key: &Key,
+    field: &'static str,
+    reason: &'static str,
+    message: String,
+) -> Refusal {
     status::invalid("", "Service", &key.1, Cause { field, reason, message })
 }
 
-fn bad(key: &Key, field: &'static str, message: String) -> Refusal {
+pub(super) fn bad(key: &Key, field: &'static str, message: String) -> Refusal {
     refuse(key, field, "FieldValueInvalid", message)
 }
 
@@ -245,64 +251,4 @@ fn refuse_another_address(
     }
     let message = format!("Invalid value: [\"{now}\"]: may not change once set");
     Err(bad(key, "spec.clusterIPs[0]", message))
-}
-
-/// Decides the node ports. Returns those that are to be owned.
-fn node_ports(
-    key: &Key,
-    spec: &mut ServiceSpec,
-    room: &mut Allocation,
-) -> Result<Vec<NodePort>, Refusal> {
-    if !has_node_ports(spec) {
-        if spec.ports.iter().flatten().any(|port| port.node_port.is_some_and(|port| port != 0)) {
-            let message = "Forbidden: may not be used when `type` is 'ClusterIP'".into();
-            return Err(refuse(key, "spec.ports[0].nodePort", "FieldValueForbidden", message));
-        }
-        spec.health_check_node_port = None;
-        return Ok(Vec::new());
-    }
-    let automatic = spec.allocate_load_balancer_node_ports != Some(false);
-    let local = spec.external_traffic_policy.as_deref() == Some("Local");
-    let health = is(spec, "LoadBalancer") && local;
-    let mut wanted: Vec<(&mut Option<i32>, String)> = Vec::new();
-    for port in spec.ports.iter_mut().flatten() {
-        let protocol = port.protocol.clone().unwrap_or_default();
-        wanted.push((&mut port.node_port, protocol));
-    }
-    if health {
-        wanted.push((&mut spec.health_check_node_port, "TCP".into()));
-    } else {
-        spec.health_check_node_port = None;
-    }
-    let mut owned = Vec::new();
-    for (port, protocol) in &wanted {
-        let Some(number) = port.filter(|&number| number != 0) else { continue };
-        let range = || {
-            format!(
-                "Invalid value: {number}: provided port is not in the valid range. The range of valid ports is 30000-32767"
-            )
-        };
-        let number = u16::try_from(number).ok().filter(|&it| Allocation::is_node_port(it));
-        let number = number.ok_or_else(|| bad(key, "spec.ports[0].nodePort", range()))?;
-        let named = (number, protocol.clone());
-        if room.is_port_taken(&named, key) || owned.contains(&named) {
-            let message = format!("Invalid value: {number}: provided port is already allocated");
-            return Err(bad(key, "spec.ports[0].nodePort", message));
-        }
-        owned.push(named);
-    }
-    let count = wanted.len();
-    for (index, (port, protocol)) in wanted.into_iter().enumerate() {
-        let is_health = health && index + 1 == count;
-        if port.is_some_and(|number| number != 0) || !(automatic || is_health) {
-            continue;
-        }
-        let Some(number) = room.free_port(&protocol, &owned) else {
-            let message = "failed to allocate a nodePort: range is full".into();
-            return Err(refuse(key, "spec.ports[0].nodePort", "InternalError", message));
-        };
-        *port = Some(number.into());
-        owned.push((number, protocol));
-    }
-    Ok(owned)
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     kind::Kind,
     object::{Key, Object},
+    patch,
     resource::Resource,
     status::{self, Cause, Refusal},
     store::Store,
@@ -120,7 +121,7 @@ pub(super) fn merge<K: Kind>(
     let current = store.find(K::RESOURCE, key)?;
     let version = patch["metadata"]["resourceVersion"].as_str().map(str::to_owned);
     let mut value = serde_json::from_slice(&current.json).expect("what was written can be read");
-    merge_values(&mut value, patch);
+    patch::merge(&mut value, patch);
     let mut object: K = serde_json::from_value(value)
         .map_err(|error| status::bad_request(format!("error decoding patch: {error}")))?;
     object.meta_mut().resource_version = version;
@@ -262,46 +263,4 @@ fn uid() -> String {
         d & 0x3fff | 0x8000,
         e & 0xffff_ffff_ffff,
     )
-}
-
-/// RFC 7386.
-fn merge_values(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(target) = target else { unreachable!("made an object above") };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(&key);
-        } else {
-            merge_values(target.entry(key).or_insert(Value::Null), value);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn patches_merge_as_the_standard_says() {
-        for (target, patch, merged) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
-            (json!({"a": ["b"]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": null}}), json!({"a": {"c": 2}})),
-            (json!({"a": [1]}), json!({"a": {"b": {"c": null}}}), json!({"a": {"b": {}}})),
-        ] {
-            let mut value = target;
-            merge_values(&mut value, patch);
-            assert_eq!(value, merged);
-        }
-    }
 }

@@ -3,7 +3,6 @@
 
 mod faults;
 mod lists;
-mod load;
 mod real;
 mod watches;
 
