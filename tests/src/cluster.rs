@@ -5,45 +5,71 @@
 
 use std::{
     ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
+    future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
+    core::ApiResource,
+};
 use serde_json::Value;
+use tokio::runtime;
 
 use crate::{
     Lab,
     agent::{Agent, Starting, binary},
-    apiserver::{Double, Options},
+    apiserver::{Access, ApiServer, Double, Kind},
     http, manifest,
 };
 
 /// Where the agent serves its health.
-const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10240);
+const HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10240);
 /// The name that the agent is given for its node.
 pub const NODE: &str = "here";
+/// The namespace of objects that name none.
+const NAMESPACE: &str = "default";
+/// Who changes objects.
+const MANAGER: &str = "lab";
 
-/// A double of an API server, and what an agent is told to watch it.
+/// An API server, and what an agent is told to watch it.
 pub struct Cluster<'lab> {
     lab: &'lab Lab,
     guard: &'lab Path,
-    /// The server.
-    pub server: Double,
+    server: ApiServer,
     kubeconfig: PathBuf,
     pins: PathBuf,
 }
 
 impl<'lab> Cluster<'lab> {
-    /// A cluster without objects, and no agent. `guard` is the path of `socklb-lab`.
+    /// A new cluster on this server, and no agent. `guard` is the path of `socklb-lab`.
     ///
     /// # Errors
     /// When there is one already, or no bpf filesystem can be had.
-    pub fn new(lab: &'lab Lab, guard: &'lab Path, options: Options) -> Result<Self> {
-        let server = Double::start(options)?;
+    pub fn new(lab: &'lab Lab, guard: &'lab Path, server: ApiServer) -> Result<Self> {
         let kubeconfig = server.access().write_files(lab.scratch())?;
         Ok(Self { lab, guard, server, kubeconfig, pins: lab.bpffs()?.join("socklb") })
+    }
+
+    /// The server, for what only the lab's own can do.
+    ///
+    /// # Panics
+    /// On another one: a test says that it needs this one by
+    /// [`Need::Double`](crate::requirement::Need::Double).
+    pub fn double(&self) -> &Double {
+        match &self.server {
+            ApiServer::Double(double) => double,
+            ApiServer::Real(_) => panic!("this needs the lab's own API server"),
+        }
+    }
+
+    /// How a client reaches the server.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Writes the files that say how to reach the server anew.
@@ -54,6 +80,43 @@ impl<'lab> Cluster<'lab> {
         self.server.access().write_files(self.lab.scratch()).map(drop)
     }
 
+    /// Stores an object with its status, whether it is there already or not.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn put<K: Kind>(&self, object: K) -> Result<()> {
+        match &self.server {
+            ApiServer::Double(double) => double.apply(object).map(drop),
+            ApiServer::Real(real) => wait(real.access(), async |client| {
+                let name = object.meta().name.clone().context("an object without a name")?;
+                let namespace = object.meta().namespace.clone();
+                let api = api::<K>(client, namespace.as_deref().unwrap_or(NAMESPACE));
+                let params = PatchParams::apply(MANAGER).force();
+                let object = serde_json::to_value(&object)?;
+                api.patch(&name, &params, &Patch::Apply(&object)).await?;
+                if !object["status"].is_null() {
+                    api.patch_status(&name, &params, &Patch::Apply(&object)).await?;
+                }
+                Ok(())
+            }),
+        }
+    }
+
+    /// Removes an object. The namespace is empty for what has none.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn remove<K: Kind>(&self, namespace: &str, name: &str) -> Result<()> {
+        match &self.server {
+            ApiServer::Double(double) => double.remove::<K>(namespace, name).map(drop),
+            ApiServer::Real(real) => wait(real.access(), async |client| {
+                let at_once = DeleteParams::default().grace_period(0);
+                api::<K>(client, namespace).delete(name, &at_once).await?;
+                Ok(())
+            }),
+        }
+    }
+
     /// Stores a Service and its slices.
     ///
     /// # Errors
@@ -61,10 +124,12 @@ impl<'lab> Cluster<'lab> {
     pub fn apply(&self, service: &manifest::Service) -> Result<()> {
         for document in service.text().split("---\n").filter(|text| !text.trim().is_empty()) {
             let object: Value = serde_json::from_str(document)?;
-            if object["kind"] == "Service" {
-                self.server.apply::<Service>(serde_json::from_value(object)?)?;
-            } else {
-                self.server.apply::<EndpointSlice>(serde_json::from_value(object)?)?;
+            match object["kind"].as_str() {
+                Some("Service") => self.put::<Service>(serde_json::from_value(object)?)?,
+                Some("EndpointSlice") => {
+                    self.put::<EndpointSlice>(serde_json::from_value(object)?)?
+                }
+                other => bail!("a Service with a {other:?}"),
             }
         }
         Ok(())
@@ -96,6 +161,17 @@ impl<'lab> Cluster<'lab> {
         Agent::start(self.lab, self.guard, &binary()?, &self.arguments(flags))
     }
 
+    /// The same by another program, which becomes the agent: its words come before the agent's.
+    ///
+    /// # Errors
+    /// Those of [`Agent::start`].
+    pub fn start_by(&self, program: &[&str], flags: &[&str]) -> Result<Agent> {
+        let (first, rest) = program.split_first().context("no program")?;
+        let rest = rest.iter().map(Into::into).chain([binary()?.into()]);
+        let arguments: Vec<_> = rest.chain(self.arguments(flags)).collect();
+        Agent::start(self.lab, self.guard, Path::new(first), &arguments)
+    }
+
     /// Starts an agent with these flags, and does not wait.
     ///
     /// # Errors
@@ -121,4 +197,22 @@ impl<'lab> Cluster<'lab> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("{name} is not in\n{text}"))?.parse()?)
     }
+}
+
+/// All objects of a kind, in a namespace if they have one.
+fn api<K: Kind>(client: Client, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::erase::<K>(&());
+    if K::RESOURCE.is_namespaced() {
+        Api::namespaced_with(client, namespace, &resource)
+    } else {
+        Api::all_with(client, &resource)
+    }
+}
+
+fn wait<F: Future<Output = Result<()>>>(
+    access: Access,
+    deed: impl FnOnce(Client) -> F,
+) -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { deed(access.client().await?).await })
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use lab::{
-    apiserver::{Double, Options},
+    apiserver::ApiServer,
     cluster::Cluster,
     manifest,
     probing::Clients,
@@ -39,13 +39,13 @@ struct Churn {
 
 impl Churn {
     /// Changes one thing.
-    fn step(&mut self, server: &Double) -> Result<()> {
+    fn step(&mut self, cluster: &Cluster<'_>) -> Result<()> {
         let number = self.random.u8(..SERVICES);
         let name = format!("s{number}");
         let vip = SocketAddrV4::new(Ipv4Addr::new(10, 96, 1, number), 80);
         let known = self.truth.contains_key(&vip.into());
         if known && self.random.u8(..4) == 0 {
-            server.remove::<Service>("default", &name)?;
+            cluster.remove::<Service>("default", &name)?;
             self.truth.remove(&vip.into());
             return Ok(());
         }
@@ -57,9 +57,9 @@ impl Churn {
         backends.dedup();
         let service = manifest::Service::tcp(&name, vip).to(backends.clone());
         let slices = service.slices();
-        server.apply::<EndpointSlice>(serde_json::from_str(slices.trim())?)?;
+        cluster.put::<EndpointSlice>(serde_json::from_str(slices.trim())?)?;
         if !known {
-            server.apply::<Service>(serde_json::from_str(service.object().trim())?)?;
+            cluster.put::<Service>(serde_json::from_str(service.object().trim())?)?;
         }
         self.truth.insert(vip.into(), backends);
         Ok(())
@@ -86,7 +86,7 @@ fn tables(pins: &Path) -> Result<Truth> {
 fn point_27_an_agent_that_is_killed_a_hundred_times_leaves_the_truth_in_the_tables() {
     lab::isolated(|lab| {
         let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
-        let cluster = Cluster::new(lab, guard, Options::default())?;
+        let cluster = Cluster::new(lab, guard, ApiServer::start(lab, guard)?)?;
         let serving = Serving::start(lab, 2)?;
         cluster.apply(
             &manifest::Service::tcp("steady", STEADY)
@@ -96,7 +96,7 @@ fn point_27_an_agent_that_is_killed_a_hundred_times_leaves_the_truth_in_the_tabl
         eprintln!("seed {seed}");
         let mut churn = Churn { random: fastrand::Rng::with_seed(seed), truth: Truth::new() };
         for _ in 0..SERVICES {
-            churn.step(&cluster.server)?;
+            churn.step(&cluster)?;
         }
         // So that connects are balanced from the first kill on.
         cluster.start(&[])?.stop()?;
@@ -106,7 +106,7 @@ fn point_27_an_agent_that_is_killed_a_hundred_times_leaves_the_truth_in_the_tabl
             // Anywhere from its first instruction to long after it is ready.
             let steps = churn.random.u32(..120);
             for _ in 0..steps {
-                churn.step(&cluster.server)?;
+                churn.step(&cluster)?;
                 thread::sleep(Duration::from_millis(churn.random.u64(..5)));
             }
             let converges = kill % 10 == 9;

@@ -16,11 +16,12 @@ use k8s_openapi::api::{
 };
 use lab::{
     Lab,
-    apiserver::{Double, Ending, Fault, Options, Resource, Verb},
+    apiserver::{ApiServer, Double, Ending, Fault, Options, Resource, Verb},
     client::{TIMEOUT, connect},
     cluster::Cluster,
     manifest,
     probing::Clients,
+    requirement::Need,
     serving::{PORT, Serving},
     stage::{PATIENCE, eventually, logged},
 };
@@ -39,14 +40,16 @@ impl<'lab> Scene<'lab> {
         let mut options = Options { bookmarks: Duration::from_millis(500), ..Options::default() };
         differ(&mut options);
         let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
-        let scene =
-            Self { cluster: Cluster::new(lab, guard, options)?, serving: Serving::start(lab, 2)? };
+        let scene = {
+            let server = ApiServer::Double(Double::start(options)?.into());
+            Self { cluster: Cluster::new(lab, guard, server)?, serving: Serving::start(lab, 2)? }
+        };
         scene.lead("web", WEB, 0)?;
         Ok(scene)
     }
 
     fn server(&self) -> &Double {
-        &self.cluster.server
+        self.cluster.double()
     }
 
     /// Stores a Service that leads to one of the Pods.
@@ -88,7 +91,7 @@ fn reached(vip: SocketAddrV4) -> Option<u16> {
 
 #[test]
 fn point_26_nothing_is_taken_over_and_nothing_is_ready_before_all_is_listed() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         scene.cluster.start(&[])?.stop()?;
         assert_eq!(reached(WEB), Some(0), "the tables stay in force");
@@ -109,7 +112,7 @@ fn point_26_nothing_is_taken_over_and_nothing_is_ready_before_all_is_listed() {
 
 #[test]
 fn a_broken_connection_costs_no_list() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let _agent = scene.cluster.start(&[])?;
         let lists = Resource::ALL.map(|resource| scene.lists(resource));
@@ -134,7 +137,7 @@ fn a_broken_connection_costs_no_list() {
 
 #[test]
 fn a_watch_that_is_ended_at_once_is_not_asked_for_without_a_pause() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let _agent = scene.cluster.start(&[])?;
         scene.server().forget_asked();
@@ -153,7 +156,7 @@ fn a_watch_that_is_ended_at_once_is_not_asked_for_without_a_pause() {
 #[test]
 fn point_26_what_vanished_while_the_watch_was_lost_goes_after_the_new_list() {
     for gone_by_http in [false, true] {
-        lab::isolated(|lab| {
+        lab::isolated_with(&[Need::Double], |lab| {
             let scene = Scene::new(lab, |options| options.gone_by_http = gone_by_http)?;
             scene.lead("more", MORE, 1)?;
             let _agent = scene.cluster.start(&[])?;
@@ -175,7 +178,7 @@ fn point_26_what_vanished_while_the_watch_was_lost_goes_after_the_new_list() {
 
 #[test]
 fn a_watch_that_is_told_that_it_is_too_late_lists_anew() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let _agent = scene.cluster.start(&[])?;
         let lists = scene.lists(Resource::EndpointSlices);
@@ -189,7 +192,7 @@ fn a_watch_that_is_told_that_it_is_too_late_lists_anew() {
 
 #[test]
 fn point_27_a_server_that_comes_back_with_other_content_is_followed_without_a_failed_connect() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         scene.lead("more", MORE, 1)?;
         let _agent = scene.cluster.start(&[])?;
@@ -219,7 +222,7 @@ fn point_27_a_server_that_comes_back_with_other_content_is_followed_without_a_fa
 
 #[test]
 fn a_connection_that_went_silent_is_given_up() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let _agent = scene.cluster.start(&["--api-idle-timeout", "2"])?;
         let lists = scene.lists(Resource::EndpointSlices);
@@ -238,7 +241,7 @@ fn a_connection_that_went_silent_is_given_up() {
 
 #[test]
 fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let server = scene.server();
         let busy = |fault: Fault| fault.on(Resource::EndpointSlices).times(1);
@@ -259,7 +262,7 @@ fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
 
 #[test]
 fn errors_of_the_server_are_outlasted() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let agent = scene.cluster.start(&[])?;
         let server = scene.server();
@@ -282,7 +285,7 @@ fn errors_of_the_server_are_outlasted() {
 
 #[test]
 fn what_cannot_be_read_is_read_anew() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let agent = scene.cluster.start(&[])?;
         let lists = scene.lists(Resource::EndpointSlices);
@@ -305,7 +308,7 @@ fn what_cannot_be_read_is_read_anew() {
 
 #[test]
 fn a_server_that_does_not_stream_lists_is_read_in_pages() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |options| options.streaming_lists = false)?;
         let more = (0..600).map(|number| {
             let vip = SocketAddrV4::new(
@@ -335,7 +338,7 @@ fn a_server_that_does_not_stream_lists_is_read_in_pages() {
 
 #[test]
 fn a_new_token_and_a_new_authority_are_found_without_a_list() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let agent = scene.cluster.start(&[])?;
         let server = scene.server();
@@ -360,7 +363,7 @@ fn a_new_token_and_a_new_authority_are_found_without_a_list() {
 
 #[test]
 fn what_the_agent_may_not_read_is_named_with_the_remedy() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         scene.server().inject(Fault::answer(403).on(Resource::Namespaces));
         let mut starting = scene.cluster.launch(&[])?;
@@ -374,7 +377,7 @@ fn what_the_agent_may_not_read_is_named_with_the_remedy() {
 
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         scene.server().close()?;
         let mut starting = scene.cluster.launch(&[])?;
@@ -388,7 +391,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
 
 #[test]
 fn point_7_endpoints_take_the_place_of_slices() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
         let endpoints = |pod: usize| {
             let address = scene.serving.pods[pod].address();

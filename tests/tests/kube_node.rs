@@ -17,11 +17,11 @@ use k8s_openapi::api::{
 };
 use lab::{
     Lab,
-    apiserver::{Kind, Options},
+    apiserver::{ApiServer, Kind},
     client::{TIMEOUT, connect},
     cluster::{Cluster, NODE},
     manifest::Service,
-    requirement::Need::NetnsCookie,
+    requirement::Need,
     serving::{PORT, Serving},
     socket::Errno,
     stage::{eventually, logged, refusal},
@@ -33,7 +33,8 @@ const UNSERVED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 99), 8
 const ELSEWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 97, 0, 99), 80);
 
 fn cluster(lab: &Lab) -> Result<Cluster<'_>> {
-    Cluster::new(lab, Path::new(env!("CARGO_BIN_EXE_socklb-lab")), Options::default())
+    let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
+    Cluster::new(lab, guard, ApiServer::start(lab, guard)?)
 }
 
 fn object<K: Kind>(object: Value) -> Result<K> {
@@ -61,16 +62,16 @@ fn point_13_the_zone_of_the_own_node_is_live() {
             .also(serving.pods[0].socket(PORT), hint("z0"))
             .also(serving.pods[1].socket(PORT), hint("z1"));
         cluster.apply(&web)?;
-        cluster.server.apply(node("z0")?)?;
+        cluster.put(node("z0")?)?;
         let other: Node = object(json!({
             "metadata": {"name": "there", "labels": {"topology.kubernetes.io/zone": "z1"}},
         }))?;
-        cluster.server.apply(other)?;
+        cluster.put(other)?;
         let _agent = cluster.start(&[])?;
         for _ in 0..20 {
             assert_eq!(reached(WEB), Some(0));
         }
-        cluster.server.apply(node("z1")?)?;
+        cluster.put(node("z1")?)?;
         // Sixteen in a row would be by chance once in 65,536 runs.
         eventually("the other zone's", || Ok((0..16).all(|_| reached(WEB) == Some(1))))
     });
@@ -91,10 +92,10 @@ fn a_node_that_is_not_there_is_named_and_followed_when_it_comes() {
         assert_eq!(both, BTreeSet::from([0, 1]));
         let labels = json!({"topology.kubernetes.io/zone": "z1"});
         let there: Node = object(json!({"metadata": {"name": "nowhere", "labels": labels}}))?;
-        cluster.server.apply(there)?;
+        cluster.put(there)?;
         logged(&agent, &["the Node", "nowhere", "is there"])?;
         eventually("its zone's", || Ok((0..16).all(|_| reached(WEB) == Some(1))))?;
-        cluster.server.remove::<Node>("", "nowhere")?;
+        cluster.remove::<Node>("", "nowhere")?;
         logged(&agent, &["there is no Node", "nowhere"])?;
         eventually("all", || Ok((0..64).any(|_| reached(WEB) == Some(0))))
     });
@@ -102,7 +103,7 @@ fn a_node_that_is_not_there_is_named_and_followed_when_it_comes() {
 
 #[test]
 fn pods_and_namespaces_of_the_cluster_opt_out() {
-    lab::isolated_with(&[NetnsCookie], |lab| {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
         let (cluster, serving) = (cluster(lab)?, Serving::start(lab, 1)?);
         cluster.apply(&Service::tcp("web", WEB).to([serving.pods[0].socket(PORT)]))?;
         let client = lab.pod(1)?;
@@ -118,16 +119,18 @@ fn pods_and_namespaces_of_the_cluster_opt_out() {
         let namespace = |labels: Value| {
             object::<Namespace>(json!({"metadata": {"name": "default", "labels": labels}}))
         };
-        cluster.server.apply(pod(json!({"socklb.io/opt-out": "true"}))?)?;
+        cluster.put(pod(json!({"socklb.io/opt-out": "true"}))?)?;
         let _agent = cluster.start(&[])?;
         let alone = Some(Errno::NETUNREACH.raw_os_error());
         let is_alone = || client.namespace().run(|| Ok(errno(WEB) == alone));
         ensure!(is_alone()?, "it is not left alone from the start");
-        cluster.server.apply(pod(json!({}))?)?;
+        cluster.put(pod(json!({"socklb.io/opt-out": "false"}))?)?;
         eventually("opting in", || Ok(!is_alone()?))?;
-        cluster.server.apply(namespace(json!({"socklb.io/opt-out": "true"}))?)?;
+        cluster.remove::<Pod>("default", "client")?;
+        cluster.put(pod(json!({}))?)?;
+        cluster.put(namespace(json!({"socklb.io/opt-out": "true"}))?)?;
         eventually("the Namespace opting out", is_alone)?;
-        cluster.server.remove::<Pod>("default", "client")?;
+        cluster.remove::<Pod>("default", "client")?;
         eventually("the Pod gone", || Ok(!is_alone()?))
     });
 }
@@ -143,13 +146,13 @@ fn point_18_service_networks_come_from_the_cluster_and_change() {
         eventually("refusing", || Ok(errno(UNSERVED) == refused))?;
         assert_eq!((reached(WEB), errno(ELSEWHERE)), (Some(0), alone));
         let more = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/16"]}});
-        cluster.server.apply::<ServiceCIDR>(object(more)?)?;
+        cluster.put::<ServiceCIDR>(object(more)?)?;
         eventually("refusing there too", || Ok(errno(ELSEWHERE) == refused))?;
         assert_eq!((reached(WEB), errno(UNSERVED)), (Some(0), refused));
-        cluster.server.remove::<ServiceCIDR>("", "more")?;
+        cluster.remove::<ServiceCIDR>("", "more")?;
         eventually("refusing there no more", || Ok(errno(ELSEWHERE) == alone))?;
         let wide = json!({"metadata": {"name": "wide"}, "spec": {"cidrs": ["10.0.0.0/7"]}});
-        cluster.server.apply::<ServiceCIDR>(object(wide)?)?;
+        cluster.put::<ServiceCIDR>(object(wide)?)?;
         logged(&agent, &["nothing is refused", "10.0.0.0/7", "--service-cidr"])?;
         eventually("refusing nowhere", || Ok(errno(UNSERVED) == alone))?;
         assert_eq!(reached(WEB), Some(0));
@@ -178,7 +181,7 @@ fn point_19_a_service_without_endpoints_refuses_until_there_is_one() {
 
 #[test]
 fn the_agent_asks_for_what_its_cluster_role_grants_and_for_all_of_it() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Double], |lab| {
         let cluster = cluster(lab)?;
         cluster.start(&["--refuse-unserved"])?.stop()?;
         cluster.start(&["--endpoints-api", "endpoints"])?.stop()?;
@@ -192,7 +195,7 @@ fn the_agent_asks_for_what_its_cluster_role_grants_and_for_all_of_it() {
             granted.extend(rule.resources.iter().flatten().cloned());
         }
         let asked: BTreeSet<String> =
-            cluster.server.asked().iter().map(|asked| asked.resource.plural()).collect();
+            cluster.double().asked().iter().map(|asked| asked.resource.plural()).collect();
         assert_eq!(asked, granted);
         let error = connect(WEB, TIMEOUT).err().context("no Service has it")?;
         assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);

@@ -20,6 +20,10 @@ pub(crate) struct Args {
     /// Print one JSON object on standard output at the end
     #[arg(long, conflicts_with = "agent")]
     json: bool,
+    /// Let the agent watch an API server in place of a folder: the real one in the folder that
+    /// KUBEBUILDER_ASSETS names (etcd, kube-apiserver), else the lab's own
+    #[arg(long, conflicts_with = "agent")]
+    kube: bool,
     /// The agent's arguments; `run` is put before them if they begin with an option
     #[arg(last = true, value_name = "AGENT ARGS")]
     agent: Vec<String>,
@@ -34,7 +38,7 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Error {
         let agent = workspace.program("socklb");
         if args.agent.is_empty() {
             let lab = workspace.program("socklb-lab");
-            let demo = demo_args(&agent.to_string_lossy(), args.duration, args.json);
+            let demo = demo_args(&agent.to_string_lossy(), args.duration, args.json, args.kube);
             return Ok(privilege.exec(&lab, &demo));
         }
         Ok(privilege.exec(&agent, &agent_args(args.agent)))
@@ -42,13 +46,16 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Error {
     start().unwrap_or_else(|error| error)
 }
 
-fn demo_args(agent: &str, duration: Option<String>, json: bool) -> Vec<String> {
+fn demo_args(agent: &str, duration: Option<String>, json: bool, kube: bool) -> Vec<String> {
     let mut args = vec!["demo".to_owned(), "--agent".to_owned(), agent.to_owned()];
     if let Some(duration) = duration {
         args.extend(["--for".to_owned(), duration]);
     }
     if json {
         args.push("--json".to_owned());
+    }
+    if kube {
+        args.push("--kube".to_owned());
     }
     args
 }
@@ -70,10 +77,10 @@ mod tests {
 
     #[test]
     fn the_demo_gets_only_what_was_asked_for() {
-        assert_eq!(demo_args("/t/socklb", None, false), ["demo", "--agent", "/t/socklb"]);
+        assert_eq!(demo_args("/t/socklb", None, false, false), ["demo", "--agent", "/t/socklb"]);
         assert_eq!(
-            demo_args("/t/socklb", Some("10s".to_owned()), true),
-            ["demo", "--agent", "/t/socklb", "--for", "10s", "--json"]
+            demo_args("/t/socklb", Some("10s".to_owned()), true, true),
+            ["demo", "--agent", "/t/socklb", "--for", "10s", "--json", "--kube"]
         );
     }
 

@@ -18,7 +18,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use lab::{
     Lab,
-    apiserver::{Double, Options},
+    apiserver::{ApiServer, Double, Options},
     cluster::Cluster,
     latency::Latency,
     usage::Usage,
@@ -108,8 +108,9 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Summary> {
         streaming_lists: !arguments.paged,
         ..Options::default()
     };
-    let cluster = Cluster::new(lab, &guard, options)?;
-    load(&cluster.server, arguments)?;
+    let server = ApiServer::Double(Double::start(options)?.into());
+    let cluster = Cluster::new(lab, &guard, server)?;
+    load(cluster.double(), arguments)?;
 
     let backends = arguments.services * arguments.endpoints;
     // A quarter more than is used, as an operator would size them.
@@ -122,7 +123,7 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Summary> {
     let started = Usage::of(agent.pid())?;
     let tables = Tables::open(cluster.pins(), arguments)?;
 
-    let (latency, took) = change(&cluster.server, &tables, arguments)?;
+    let (latency, took) = change(cluster.double(), &tables, arguments)?;
     let ended = Usage::of(agent.pid())?;
     let lines = agent.new_lines();
     ensure!(lines.is_empty(), "the agent has something to say:\n{}", lines.join("\n"));

@@ -4,7 +4,7 @@
 //! What one sees must be measured where users are: a connection counts for the backend that said
 //! its name, not for the one that some address claims.
 
-mod manifests;
+mod objects;
 mod report;
 mod screen;
 mod traffic;
@@ -14,7 +14,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,14 +24,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::{Lab, agent::Agent};
+use lab::{
+    Lab,
+    agent::Agent,
+    apiserver::ApiServer,
+    cluster::{Cluster, NODE},
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
 
 use self::{
-    manifests::{PODS, PORT},
+    objects::{PODS, PORT},
     report::Summary,
     screen::Screen,
     traffic::Traffic,
@@ -52,6 +57,10 @@ pub(crate) struct Arguments {
     /// The agent's program, `socklb`.
     #[arg(long, value_name = "PATH")]
     agent: PathBuf,
+    /// Serve the objects by an API server in place of a folder: the one in the folder that
+    /// KUBEBUILDER_ASSETS names (etcd, kube-apiserver), else the lab's own.
+    #[arg(long)]
+    kube: bool,
     /// Stop after this time, such as 10s or 2m; without it, at Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
@@ -79,10 +88,25 @@ fn demonstrate(lab: &Lab, agent: &Path, arguments: &Arguments) -> Result<ExitCod
         .zip(&pods)
         .map(|(identity, pod)| pod.serve([(PORT, identity)]))
         .collect::<Result<Vec<_>>>()?;
-    let manifests = manifests::write(lab.scratch())?;
-    let mut agent = start_agent(lab, agent, &manifests)?;
+    let guard = env::current_exe()?;
+    let (source, hint) = if arguments.kube {
+        let cluster = Cluster::new(lab, &guard, ApiServer::of_the_environment(lab, &guard)?)?;
+        objects::store(&cluster)?;
+        let hint = format!(
+            "As root, `nsenter --net=/proc/{}/ns/net kubectl --kubeconfig {} edit -n demo \
+             endpointslice web-1` lets the agent follow",
+            process::id(),
+            cluster.kubeconfig().display()
+        );
+        (Source::Cluster(cluster), hint)
+    } else {
+        let folder = objects::write(lab.scratch())?;
+        let hint = format!("Edit {} to see the agent follow", folder.display());
+        (Source::Manifests(folder), hint)
+    };
+    let mut agent = source.start_agent(lab, &guard, agent)?;
 
-    let mut screen = Screen::new(&manifests, arguments.time);
+    let mut screen = Screen::new(&hint, arguments.time);
     let traffic = Traffic::start()?;
     let start = Instant::now();
     let over = || arguments.time.is_some_and(|time| start.elapsed() >= time);
@@ -108,14 +132,25 @@ fn demonstrate(lab: &Lab, agent: &Path, arguments: &Arguments) -> Result<ExitCod
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn start_agent(lab: &Lab, agent: &Path, manifests: &Path) -> Result<Agent> {
-    let arguments: [OsString; 6] = [
-        "run".into(),
-        "--manifests".into(),
-        manifests.into(),
-        "--cgroup".into(),
-        lab.cgroup().into(),
-        "--no-pin".into(),
-    ];
-    Agent::start(lab, &env::current_exe()?, agent, &arguments)
+/// Where the agent reads its objects.
+enum Source<'lab> {
+    Manifests(PathBuf),
+    Cluster(Cluster<'lab>),
+}
+
+impl Source<'_> {
+    fn start_agent(&self, lab: &Lab, guard: &Path, agent: &Path) -> Result<Agent> {
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--no-pin".into(), "--cgroup".into()];
+        arguments.push(lab.cgroup().into());
+        match self {
+            Self::Manifests(folder) => arguments.extend(["--manifests".into(), folder.into()]),
+            Self::Cluster(cluster) => arguments.extend([
+                "--kubeconfig".into(),
+                cluster.kubeconfig().into(),
+                "--node-name".into(),
+                NODE.into(),
+            ]),
+        }
+        Agent::start(lab, guard, agent, &arguments)
+    }
 }

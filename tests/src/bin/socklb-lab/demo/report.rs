@@ -8,7 +8,7 @@ use lab::{latency::Latency, pod::Pod};
 use serde::Serialize;
 
 use super::{
-    manifests::{PORT, Service},
+    objects::{PORT, Service},
     traffic::Totals,
 };
 

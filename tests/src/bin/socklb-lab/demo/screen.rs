@@ -3,12 +3,12 @@
 //!
 //! Writes to standard error alone.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    manifests::WEB,
+    objects::WEB,
     report::{self, Summary},
 };
 
@@ -22,18 +22,16 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Says where the manifests are, for whoever wants to edit them, and when it ends.
-    pub(crate) fn new(manifests: &Path, time: Option<Duration>) -> Self {
+    /// Says by `hint` how the objects can be changed, and when it ends.
+    pub(crate) fn new(hint: &str, time: Option<Duration>) -> Self {
         let end = time.map_or_else(
             || "Ctrl-C ends it".to_string(),
             |time| format!("ends after {}", humantime::format_duration(time)),
         );
         let title = format!(
             "A client connects to {} ({}); p50 and p99 are connect()'s.\n\
-             Edit {} to see the agent follow; {end}.",
-            WEB.frontend,
-            WEB.name,
-            manifests.display()
+             {hint}; {end}.",
+            WEB.frontend, WEB.name
         );
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
             .with_style(ProgressStyle::with_template("{msg}").expect("the template is valid"));

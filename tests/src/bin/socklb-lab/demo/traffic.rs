@@ -20,7 +20,7 @@ use lab::{
     latency::Latency,
 };
 
-use super::manifests::{EMPTY, Service, WEB};
+use super::objects::{EMPTY, Service, WEB};
 
 /// Between two attempts at the Service without backends.
 const SELDOM: Duration = Duration::from_millis(100);
