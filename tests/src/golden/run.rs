@@ -22,7 +22,8 @@ pub trait Tables {
     /// What they are, to complete "on".
     const NAME: &str;
 
-    /// Carries out changes, and waits until nothing is under way.
+    /// Carries out changes, and waits until nothing is under way: between two states, what makes
+    /// place for a mark is left alone too.
     ///
     /// # Errors
     /// When one of them does not land.
