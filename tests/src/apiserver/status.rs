@@ -161,7 +161,7 @@ pub(super) fn forbidden(resource: Resource, verb: Verb, namespace: Option<&str>)
 /// What a server that cannot serve says: 429, 500, 503, or another code.
 pub(super) fn unable(code: u16, retry_after: Option<u32>) -> Refusal {
     let (reason, message) = match code {
-        429 => ("TooManyRequests", "The apiserver is shutting down, please try again later."),
+        429 => ("TooManyRequests", "Too many requests: please try again later"),
         500 => ("InternalError", "Internal error occurred: etcdserver: request timed out"),
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
         504 => ("Timeout", "Timeout: request did not complete within the requested timeout"),

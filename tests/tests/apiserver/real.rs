@@ -2,10 +2,11 @@
 //! write down how they were called. What the real ones then do is for `cargo xtask test --apiserver`.
 
 use std::{
-    fs,
+    env, fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -13,8 +14,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use lab::{
     Lab,
-    apiserver::{PROGRAMS, Real, check},
+    apiserver::{PROGRAMS, Real, VARIABLE, check},
     programs::Programs,
+    requirement::{self, ELSEWHERE, Need, SKIPS},
 };
 
 /// Writes down its arguments and its process, and stays.
@@ -138,6 +140,35 @@ fn a_server_that_ends_is_told_with_what_it_wrote() {
         assert!(!process(lab, "etcd")?.exists());
         Ok(())
     });
+}
+
+#[test]
+fn what_needs_the_double() {
+    lab::isolated_with(&[Need::Double], |_| Ok(()));
+}
+
+#[test]
+fn what_needs_the_double_is_listed_where_the_run_is_for_the_real_server() {
+    let listed = tempfile::NamedTempFile::new().unwrap();
+    let skips = tempfile::NamedTempFile::new().unwrap();
+    let run = |server: &str| {
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "real::what_needs_the_double"])
+            .env(VARIABLE, server)
+            .env(ELSEWHERE, listed.path())
+            .env(SKIPS, skips.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+        fs::read_to_string(listed.path()).unwrap()
+    };
+    assert_eq!(run("double"), "");
+    // Where nothing can be isolated, that is what is listed, as a skip.
+    if requirement::missing().is_none() {
+        assert_eq!(run("real"), "real::what_needs_the_double\tit needs the lab's own API server\n");
+        assert_eq!(fs::read_to_string(skips.path()).unwrap(), "");
+    }
 }
 
 #[test]
