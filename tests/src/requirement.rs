@@ -6,15 +6,22 @@
 use std::{env, fs::OpenOptions, io::Write, path::Path};
 
 use anyhow::{Context, Result};
-use lb_userspace::netns::current_cookie;
+use aya::programs::ProgramError;
+use lb_userspace::{
+    dataplane::{LoadError, Object, Origins, Settings},
+    netns::current_cookie,
+    publish::Sizes,
+};
+use rustix::io::Errno;
 
 use crate::{apiserver, family::Family, ipv6, programs, socket::Socket};
 
 /// Names a file that receives one line, `name<TAB>reason`, for each test that could not run.
 pub const SKIPS: &str = "SOCKLB_SKIPS";
 
-/// Names a file like that of [`SKIPS`], for each test that is not meant for this run: on a real API
-/// server, those that need one that fails on command. They run on the lab's own.
+/// Names a file like that of [`SKIPS`], for each test that other runs have: on a real API server, those
+/// that need one that fails on command; and those of closing sockets where the machine's kernel does not
+/// allow it, since they run on other kernels too.
 pub const ELSEWHERE: &str = "SOCKLB_ELSEWHERE";
 
 /// Why no experiment can run on this machine, or `None` if one can.
@@ -39,6 +46,9 @@ pub enum Need {
     NetnsCookie,
     /// A program that is no part of this project.
     Program(&'static str),
+    /// A BPF iterator over the storage of sockets (Linux 5.9), which some kernels refuse even to root.
+    /// Without it no socket is closed, nor found.
+    Origins,
     /// An API server that fails on command, and tells what it was asked: the lab's own.
     Double,
 }
@@ -57,6 +67,7 @@ impl Need {
                 // What else is wrong shows where it matters.
                 Ok(Some(_)) | Err(_) => None,
             },
+            Self::Origins => origins_refused(),
             Self::Program(name) if programs::find(name).is_some() => None,
             Self::Program(name) => {
                 Some(format!("{name} is not installed: cargo xtask setup --test-tools"))
@@ -73,11 +84,26 @@ impl Need {
     /// # Errors
     /// When it cannot be noted.
     pub fn note(self, name: &str, reason: &str) -> Result<()> {
+        let elsewhere = env::var_os(ELSEWHERE).is_some();
         match self {
-            Self::Double => append(ELSEWHERE, name, reason),
+            Self::Double | Self::Origins if elsewhere => append(ELSEWHERE, name, reason),
             _ => note_skip(name, reason),
         }
     }
+}
+
+/// Why the kernel does not let sockets be found, if so. Only its plain no counts (EPERM): a program that
+/// the verifier does not take is the program's fault, and fails the tests.
+fn origins_refused() -> Option<String> {
+    // What else is wrong shows where it matters.
+    let mut object = Object::load(&Settings::new(Sizes::new(1, 1))).ok()?;
+    let Err(LoadError::Program { source: ProgramError::LoadError { io_error, .. }, .. }) =
+        object.origins(Origins::Udp)
+    else {
+        return None;
+    };
+    let refused = io_error.raw_os_error() == Some(Errno::PERM.raw_os_error());
+    refused.then(|| "this kernel allows nobody an iterator over the storage of sockets".into())
 }
 
 /// Notes that the test `name` did not run.

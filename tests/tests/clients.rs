@@ -14,7 +14,7 @@ use lab::{
     manifest::Service,
     pod::Pod,
     programs::{Process, Programs, Transport, curl, dns, iperf3, nginx},
-    requirement::Need::Program,
+    requirement::Need::{self, Program},
     stage::{Stage, eventually},
 };
 
@@ -163,7 +163,9 @@ impl<'a> Replacement<'a> {
 
 #[test]
 fn point_22_nginx_recovers_by_itself_when_its_dns_server_is_replaced() {
-    lab::isolated_with(&["curl", "nginx", "dnsmasq", "dig"].map(Program), |lab| {
+    let mut needs = ["curl", "nginx", "dnsmasq", "dig"].map(Program).to_vec();
+    needs.push(Need::Origins);
+    lab::isolated_with(&needs, |lab| {
         let programs = programs(lab);
         let mut replacement =
             Replacement::new(lab, &programs, Dual::cluster_ip(10, DNS).v4.into())?;

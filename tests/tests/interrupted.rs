@@ -18,6 +18,7 @@ use lab::{
     agent::{Agent, binary},
     client::{TIMEOUT, connect},
     closing::{LIMIT, expect_closed, expect_open, udp},
+    requirement::Need,
 };
 use socket2::Domain;
 
@@ -152,7 +153,7 @@ fn after_a_takeover_that_was_cut_off_ids_begin_anew_and_the_pins_are_whole_again
 
 #[test]
 fn point_22_a_new_agent_closes_what_went_while_there_was_none_and_nothing_else() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let pod = lab.pod(0)?;
         let _server = pod.serve_udp([(PORT, 7)])?;
         let stage = Stage::new(lab, pod.address())?;

@@ -152,7 +152,7 @@ fn the_capabilities_are_enough_to_balance_to_leave_pods_alone_and_to_find_them()
         let added: String = added.iter().map(|name| format!(",+{name}")).collect();
         let _agent = cluster.start_by(&["setpriv", &format!("--bounding-set=-all{added}")], &[])?;
         assert_eq!(connect(WEB, TIMEOUT)?.identity()?, 0);
-        let alone = client.namespace().run(|| Ok(connect(WEB, TIMEOUT).err()))?;
+        let alone = client.namespace().run(|| anyhow::Ok(connect(WEB, TIMEOUT).err()))?;
         let errno = alone.and_then(|error| error.raw_os_error());
         assert_eq!(errno, Some(Errno::NETUNREACH.raw_os_error()));
         Ok(())

@@ -15,6 +15,7 @@ use lab::{
     closing::{Running, TCP, UDP, expect_closed},
     plane::Plane,
     port::Port,
+    requirement::Need,
 };
 use lb_common::{Octets, Origin, layout::ORIGIN_VERSION};
 use lb_userspace::{
@@ -84,7 +85,7 @@ fn comparable(mut origins: Vec<Origin>) -> Result<Vec<Origin>> {
 
 #[test]
 fn point_22_the_iterator_finds_the_origins_of_all_namespaces_sockets() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let (pod, other_pod) = (lab.pod(1)?, lab.pod(2)?);
         let backend = pod.socket(PORT);
         let _server = pod.serve_echo([(PORT, 1)])?;
@@ -130,7 +131,7 @@ fn point_22_the_iterator_finds_the_origins_of_all_namespaces_sockets() {
 
 #[test]
 fn point_22_more_origins_than_one_read_holds_are_all_found_and_closed() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         // One read holds 409 of them, and a process may have 1,024 descriptors as a rule.
         const SOCKETS: usize = 900;
         let pod = lab.pod(1)?;

@@ -259,7 +259,7 @@ fn point_20_two_services_on_one_backend_are_told_apart_by_the_last_that_was_aske
 
 /// What TCP, connected and unconnected UDP sockets are shown under these settings.
 fn expect_shown(differ: fn(&mut Settings), tcp: bool, udp: bool, noted: usize) {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let serving = Serving::start(lab, 1)?;
         let mut plane = Plane::on_with(lab, differ, Configuration::default())?;
         publish(&mut plane, "lab/web:http", VIP, &serving.everywhere())?;

@@ -14,6 +14,7 @@ use lab::{
     family::{Dual, Family},
     manifest::Service,
     pod::Pod,
+    requirement::Need,
     socket::{Errno, Socket},
     stage::{Stage, eventually, logged},
 };
@@ -68,7 +69,7 @@ fn settle(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
 
 #[test]
 fn point_22_sockets_of_all_namespaces_are_closed_when_their_backend_leaves() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let [leaving, staying, client] = [lab.pod(1)?, lab.pod(2)?, lab.pod(3)?];
         let _servers = [leaving.serve_udp([(PORT, 1)])?, staying.serve_udp([(PORT, 2)])?];
         let stage = stage(lab)?;
@@ -115,7 +116,7 @@ fn point_22_sockets_of_all_namespaces_are_closed_when_their_backend_leaves() {
 
 #[test]
 fn point_22_a_backend_that_new_sockets_do_not_reach_for_other_reasons_closes_none() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let pods = [lab.pod(1)?, lab.pod(2)?];
         let _servers = [pods[0].serve_udp([(PORT, 1)])?, pods[1].serve_udp([(PORT, 2)])?];
         let stage = stage(lab)?;
@@ -157,7 +158,7 @@ fn point_22_a_backend_that_new_sockets_do_not_reach_for_other_reasons_closes_non
 
 #[test]
 fn point_22_sockets_are_closed_when_their_service_is_deleted() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let pod = lab.pod(1)?;
         let stage = stage(lab)?;
         stage.apply(&dns([&pod]))?;
@@ -175,7 +176,7 @@ fn point_22_sockets_are_closed_when_their_service_is_deleted() {
 
 #[test]
 fn point_22_and_27_what_goes_while_no_agent_runs_is_closed_by_the_next_and_nothing_else() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let [leaving, staying, client] = [lab.pod(1)?, lab.pod(2)?, lab.pod(3)?];
         let stage = stage(lab)?;
         stage.apply(&dns([&leaving]))?;
@@ -234,7 +235,7 @@ fn expect_echo(tcp: &Socket) -> Result<()> {
 
 #[test]
 fn point_23_tcp_connections_survive_their_backend() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         tcp_and_udp(lab, &[], |stage, pod, [tcp, udp]| {
             wait_until_closed(&udp, "UDP")?;
             stage.remove("echo")?;
@@ -246,7 +247,7 @@ fn point_23_tcp_connections_survive_their_backend() {
 
 #[test]
 fn point_23_tcp_connections_are_closed_if_asked_for() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         tcp_and_udp(lab, &["--close-stale", "all"], |_, _, [tcp, udp]| {
             wait_until_closed(&tcp, "TCP")?;
             wait_until_closed(&udp, "UDP")
@@ -271,7 +272,7 @@ fn point_22_no_socket_is_closed_if_asked_for() {
 #[test]
 fn point_22_a_thousand_backends_that_go_at_once_are_one_pass() {
     const SOCKETS: usize = 1000;
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Origins], |lab| {
         let limit = Some(4096);
         setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?;
         let pods = [lab.pod(1)?, lab.pod(2)?];

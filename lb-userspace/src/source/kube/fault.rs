@@ -11,7 +11,8 @@ use crate::chain::chain;
 pub(super) enum Fault {
     /// Nothing but to wait: the watch goes on where it was, or lists again by itself.
     Passing,
-    /// Something that the server said could not be read. Only a new list makes up for it.
+    /// Something that the server said could not be read, or is forgotten by now. Only a new list
+    /// makes up for it.
     Lost,
     /// The server refuses to stream a list.
     NoStreaming,
@@ -24,6 +25,8 @@ pub(super) fn fault(error: &watcher::Error) -> Fault {
             Fault::NoStreaming
         }
         Error::WatchFailed(kube::Error::SerdeError(_)) => Fault::Lost,
+        // The library lists again by itself only if an open watch is told so.
+        Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410 => Fault::Lost,
         _ => Fault::Passing,
     }
 }
@@ -100,6 +103,13 @@ mod tests {
         assert_eq!(fault(&Error::WatchFailed(error())), Fault::Lost);
         // A list is asked for again as a whole anyway.
         assert_eq!(fault(&Error::InitialListFailed(error())), Fault::Passing);
+    }
+
+    #[test]
+    fn a_watch_that_is_too_late_to_begin_lists_anew() {
+        assert_eq!(fault(&Error::WatchStartFailed(api(410, "too old"))), Fault::Lost);
+        // There the watch itself does.
+        assert_eq!(fault(&Error::WatchFailed(api(410, "too old"))), Fault::Passing);
     }
 
     #[test]

@@ -15,11 +15,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{Array, HashMap, Map, MapData};
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
 use lab::{
     Lab,
     apiserver::{ApiServer, Double, Options},
-    cluster::Cluster,
+    cluster::{Cluster, NODE},
     latency::Latency,
     usage::Usage,
 };
@@ -115,7 +118,7 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Summary> {
     let backends = arguments.services * arguments.endpoints;
     // A quarter more than is used, as an operator would size them.
     let sizes = [arguments.services * 5 / 4 + 16, backends / 4 * 5].map(|size| size.to_string());
-    let flags = ["--max-frontends", &sizes[0], "--max-backends", &sizes[1], "--log", "warn"];
+    let flags = ["--max-frontends", &sizes[0], "--max-backends", &sizes[1], "--log", "error"];
     let start = Instant::now();
     let agent = cluster.start(&flags)?;
     let ready = start.elapsed();
@@ -145,6 +148,7 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Summary> {
 }
 
 fn load(server: &Double, arguments: &Arguments) -> Result<()> {
+    server.apply::<Node>(serde_json::from_value(json!({"metadata": {"name": NODE}}))?)?;
     let bar = progress(arguments.services.into(), "storing");
     for number in 0..arguments.services {
         server.apply(service(number)?)?;
