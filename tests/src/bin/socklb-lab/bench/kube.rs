@@ -138,7 +138,7 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Summary> {
         services: arguments.services,
         backends,
         ready_ms: ready.as_secs_f64() * 1e3,
-        peak_rss_bytes: started.peak_rss,
+        peak_rss_bytes: ended.peak_rss,
         rss_bytes: started.rss,
         rss_anon_bytes: started.anonymous,
         agent_cpu_s: started.processor.as_secs_f64(),
