@@ -48,9 +48,13 @@ impl Metrics {
         }
     }
 
-    /// What arrived so is in the tables now, and `failures` frontends are not.
-    pub(crate) fn published(&self, arrivals: &[Arrival], failures: usize) {
-        self.failures.inc_by(failures as u64);
+    /// So many frontends could not be brought to their wanted state.
+    pub(crate) fn failed_to_publish(&self, frontends: usize) {
+        self.failures.inc_by(frontends as u64);
+    }
+
+    /// What arrived so is in the tables now.
+    pub(crate) fn published(&self, arrivals: &[Arrival]) {
         let (now, clock) = (Instant::now(), SystemTime::now());
         for Arrival { at, trigger } in arrivals {
             self.publication.observe(now.duration_since(*at).as_secs_f64());
@@ -89,7 +93,7 @@ impl Metrics {
         );
         registry.register(
             "publication_failures",
-            "Frontends that could not be brought to their wanted state, each time that it was tried",
+            "Frontends that could not be brought to a wanted state; those that are tried again later count once",
             self.failures.clone(),
         );
         registry.register(
@@ -129,7 +133,8 @@ mod tests {
         let ahead = SystemTime::now() + Duration::from_secs(60);
         let at = Instant::now();
         let arrivals = [Some(trigger), Some(ahead), None].map(|trigger| Arrival { at, trigger });
-        metrics.published(&arrivals, 2);
+        metrics.published(&arrivals);
+        metrics.failed_to_publish(2);
         metrics.listed("services");
         metrics.failed("endpointslices");
         let text = metrics.text();

@@ -127,7 +127,7 @@ impl<'lab> Cluster<'lab> {
             match object["kind"].as_str() {
                 Some("Service") => self.put::<Service>(serde_json::from_value(object)?)?,
                 Some("EndpointSlice") => {
-                    self.put::<EndpointSlice>(serde_json::from_value(object)?)?
+                    self.put::<EndpointSlice>(serde_json::from_value(object)?)?;
                 }
                 other => bail!("a Service with a {other:?}"),
             }

@@ -106,7 +106,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             };
             let first = match first {
                 Err(RecvTimeoutError::Timeout) => {
-                    log_failures(self.core.publisher().maintain(true)?);
+                    let failures = self.core.publisher().maintain(true)?;
+                    self.failed(failures);
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -121,14 +122,16 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             if events > 0 {
                 let outcome = self.core.publish()?;
                 failures = outcome.failures.len();
-                self.metrics.published(&arrivals, failures);
-                log(events, outcome);
+                self.metrics.published(&arrivals);
+                log(events, &outcome);
+                self.failed(outcome.failures);
             }
             if synced && let Some(attach) = attach.take() {
                 attached = Some(attach(failures)?);
                 alone = Some(self.core.publisher().fence());
             }
-            log_failures(self.core.publisher().maintain(false)?);
+            let later = self.core.publisher().maintain(false)?;
+            self.failed(later);
             if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
                 alone = None;
                 let before = self.core.publisher().next_backend_id();
@@ -143,6 +146,14 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             if !gone.is_empty() {
                 self.surroundings.close(gone);
             }
+        }
+    }
+
+    /// Counts and logs what could not be brought to its wanted state.
+    fn failed(&self, failures: Vec<Failure>) {
+        self.metrics.failed_to_publish(failures.len());
+        for failure in failures {
+            error!("{failure} keeps what it has of its backends: {}", failure.source);
         }
     }
 
@@ -188,16 +199,9 @@ struct Taken {
     arrivals: Vec<Arrival>,
 }
 
-fn log(events: usize, outcome: Outcome) {
-    for notice in outcome.notices {
+fn log(events: usize, outcome: &Outcome) {
+    for notice in &outcome.notices {
         warn!("{notice}");
     }
     debug!(events, frontends = outcome.changed, "published");
-    log_failures(outcome.failures);
-}
-
-fn log_failures(failures: Vec<Failure>) {
-    for failure in failures {
-        error!("{failure} keeps what it has of its backends: {}", failure.source);
-    }
 }

@@ -85,7 +85,12 @@ impl Double {
 
     /// Says something in the resource's watches that is no JSON.
     pub fn garble_watches(&self, resource: Resource) {
-        let line = || Item::Line("{\"type\":\"ADDED\",\"object\":}}\n".into());
+        self.say_in_watches(resource, "{\"type\":\"ADDED\",\"object\":}}");
+    }
+
+    /// Says a line in the resource's watches, whatever it means.
+    pub fn say_in_watches(&self, resource: Resource, line: &str) {
+        let line = || Item::Line(format!("{line}\n").into());
         self.shared.store().table_mut(resource).hand(line);
     }
 

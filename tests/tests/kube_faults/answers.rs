@@ -67,13 +67,22 @@ fn what_cannot_be_read_is_read_anew() {
         scene.until(WEB, 1)?;
         ensure!(scene.lists(Resource::EndpointSlices) > lists, "what the line said is lost");
 
-        // Pages, and one of them broken.
+        // JSON, and an event, but of no slice.
+        let lists = scene.lists(Resource::EndpointSlices);
+        let line = r#"{"type":"MODIFIED","object":{"metadata":{"name":7}}}"#;
+        scene.server().say_in_watches(Resource::EndpointSlices, line);
+        logged(&agent, &["cannot watch endpointslices", "cannot be read"])?;
+        scene.lead("web", WEB, 0)?;
+        scene.until(WEB, 0)?;
+        ensure!(scene.lists(Resource::EndpointSlices) > lists, "what the line said is lost");
+
+        // A streamed list that breaks off.
         agent.stop()?;
         let garbage = Fault::garbage().on(Resource::EndpointSlices).times(1);
         scene.server().inject(garbage.to(Verb::Watch));
-        scene.lead("web", WEB, 0)?;
+        scene.lead("web", WEB, 1)?;
         let _agent = scene.cluster.start(&[])?;
-        assert_eq!(reached(WEB), Some(0));
+        assert_eq!(reached(WEB), Some(1));
         Ok(())
     });
 }

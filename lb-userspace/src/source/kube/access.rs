@@ -70,7 +70,7 @@ impl Access {
     /// When one of them is missing or broken.
     pub(super) async fn config(&self) -> Result<Config, AccessError> {
         let mut config = match &self.kubeconfig {
-            Some(path) => self.from_kubeconfig(path).await?,
+            Some(path) => self.of_kubeconfig(path).await?,
             None => Config::incluster().map_err(AccessError::NotInCluster)?,
         };
         if let Some(server) = &self.server {
@@ -84,7 +84,7 @@ impl Access {
         Ok(config)
     }
 
-    async fn from_kubeconfig(&self, path: &Path) -> Result<Config, AccessError> {
+    async fn of_kubeconfig(&self, path: &Path) -> Result<Config, AccessError> {
         let error = |source| AccessError::Kubeconfig { path: path.to_owned(), source };
         let kubeconfig = Kubeconfig::read_from(path).map_err(|source| error(Box::new(source)))?;
         let options =

@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, header::RETRY_AFTER};
 use kube::{
     Client,
     client::{Body, ClientBuilder, retry::RetryPolicy},
@@ -25,10 +25,11 @@ use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer};
 use super::{Access, AccessError};
 
 /// How often, and how long in between, a request is repeated that the server was too busy for. Its
-/// `Retry-After` counts if that is longer.
+/// `Retry-After` counts if that is longer, up to a limit.
 const RETRIES: u32 = 3;
 const RETRY_FROM: Duration = Duration::from_millis(200);
 const RETRY_TO: Duration = Duration::from_secs(5);
+const LONGEST_RETRY_AFTER: u64 = 30;
 /// How far apart two equal requests are at least.
 const PACE: Duration = Duration::from_millis(500);
 
@@ -52,10 +53,11 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// The true client, and what was asked of it. Numbered, so that of many watches that lose their connections at once only the
-/// first asks for a new one.
+/// The true client, and what was asked of it.
 #[derive(Default)]
 struct State {
+    /// So that of many watches that lose their connections at once only the first asks for a new
+    /// client.
     number: u64,
     client: Option<Client>,
     /// For each path what was asked last, and when.
@@ -109,13 +111,27 @@ impl Shared {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         tokio::time::sleep(self.pace(request.uri())).await;
         let (number, client) = self.client().await?;
-        let result = client.send(request).await;
+        let mut result = client.send(request).await;
+        if let Ok(response) = &mut result {
+            bound_retry_after(response);
+        }
         let let_in =
             result.as_ref().is_ok_and(|response| response.status() != StatusCode::UNAUTHORIZED);
         if !let_in {
             self.discard(number);
         }
         Ok(result?)
+    }
+}
+
+/// Leaves the server alone for as long as it asks, within reason.
+fn bound_retry_after(response: &mut Response<Body>) {
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let Some(seconds) = asked.and_then(|text| text.parse::<u64>().ok()) else { return };
+    let status = response.status().as_u16();
+    tracing::info!(status, seconds, "the API server asks to be left alone");
+    if seconds > LONGEST_RETRY_AFTER {
+        response.headers_mut().insert(RETRY_AFTER, LONGEST_RETRY_AFTER.into());
     }
 }
 
@@ -131,5 +147,20 @@ impl Service<Request<Body>> for Renewing {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = self.shared.clone();
         async move { shared.send(request).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_left_alone_for_half_a_minute_at_most() {
+        for (asked, kept) in [("1", "1"), ("30", "30"), ("3600", "30"), ("soon", "soon")] {
+            let response = Response::builder().header(RETRY_AFTER, asked);
+            let mut response = response.body(Body::empty()).unwrap();
+            bound_retry_after(&mut response);
+            assert_eq!(response.headers()[RETRY_AFTER], kept);
+        }
     }
 }

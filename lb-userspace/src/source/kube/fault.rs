@@ -24,7 +24,8 @@ pub(super) fn fault(error: &watcher::Error) -> Fault {
         Error::WatchStartFailed(kube::Error::Api(status)) if refuses_streaming(status) => {
             Fault::NoStreaming
         }
-        Error::WatchFailed(kube::Error::SerdeError(_)) => Fault::Lost,
+        // A line that is JSON, but no event of this kind, is taken for a `Status` by the library.
+        Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => Fault::Lost,
         // The library lists again by itself only if an open watch is told so.
         Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410 => Fault::Lost,
         _ => Fault::Passing,
@@ -54,6 +55,9 @@ pub(super) fn describe(error: &watcher::Error) -> String {
 }
 
 fn describe_status(Status { code, message, .. }: &Status) -> String {
+    if *code == 0 && message.is_empty() {
+        return "an event or object that cannot be read".to_owned();
+    }
     format!("HTTP {code}, {}", message.trim_end())
 }
 
@@ -101,6 +105,8 @@ mod tests {
     fn what_could_not_be_read_is_lost() {
         let error = || kube::Error::SerdeError(serde_json::from_str::<u8>("x").unwrap_err());
         assert_eq!(fault(&Error::WatchFailed(error())), Fault::Lost);
+        let no_event = kube::Error::Api(Box::default());
+        assert_eq!(fault(&Error::WatchFailed(no_event)), Fault::Lost);
         // A list is asked for again as a whole anyway.
         assert_eq!(fault(&Error::InitialListFailed(error())), Fault::Passing);
     }
@@ -108,8 +114,9 @@ mod tests {
     #[test]
     fn a_watch_that_is_too_late_to_begin_lists_anew() {
         assert_eq!(fault(&Error::WatchStartFailed(api(410, "too old"))), Fault::Lost);
-        // There the watch itself does.
-        assert_eq!(fault(&Error::WatchFailed(api(410, "too old"))), Fault::Passing);
+        // If an open watch is told so, the library does that.
+        let told = Status::failure("too old", "Expired").with_code(410);
+        assert_eq!(fault(&Error::WatchError(Box::new(told))), Fault::Passing);
     }
 
     #[test]

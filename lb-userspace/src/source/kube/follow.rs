@@ -28,8 +28,6 @@ use crate::source::Arrival;
 /// so that the agents of a cluster do not come back all at once.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// An error that comes this long after the one before begins a new outage.
-const CALM: Duration = Duration::from_secs(60);
 /// How often a lasting outage is logged.
 const REMIND: Duration = Duration::from_secs(60);
 /// Objects of a page, where the server cannot stream lists. A slice may have 1,000 endpoints, about
@@ -117,23 +115,25 @@ fn trigger(object: &impl Resource) -> Option<SystemTime> {
     text.parse::<Timestamp>().ok().map(SystemTime::from)
 }
 
-/// Errors without anything good in between: how long to wait, and what the log has been told.
+/// Errors one after the other: how long to wait, and what the log has been told.
 struct Outage {
     what: &'static str,
     waits: ExponentialBackoff,
-    last: Option<Instant>,
+    /// The last wait, and its end.
+    waited: Option<(Duration, Instant)>,
     told: Option<(Instant, String)>,
 }
 
 impl Outage {
     fn new(what: &'static str) -> Self {
-        Self { what, waits: waits(), last: None, told: None }
+        Self { what, waits: waits(), waited: None, told: None }
     }
 
     /// Logs an error, unless the log has it already. Returns how long to wait.
     fn tell(&mut self, error: &watcher::Error) -> Duration {
         let now = Instant::now();
-        if self.last.is_none_or(|last| now.duration_since(last) > CALM) {
+        // A watch that lasted longer than was waited for it was worth it.
+        if self.waited.is_none_or(|(wait, end)| now.saturating_duration_since(end) > wait) {
             self.waits = waits();
         }
         let (what, text) = (self.what, describe(error));
@@ -148,7 +148,7 @@ impl Outage {
             self.told = Some((now, text));
         }
         let wait = self.waits.next().unwrap_or(LONGEST_WAIT);
-        self.last = Some(Instant::now() + wait);
+        self.waited = Some((wait, now + wait));
         wait
     }
 

@@ -81,11 +81,10 @@ macro_rules! trim {
 
         impl From<$read> for $kind {
             fn from(read: $read) -> Self {
-                Self {
-                    metadata: read.metadata.into(),
-                    $($part: read.$part.map(Into::into),)*
-                    ..Self::default()
-                }
+                let mut object = Self::default();
+                object.metadata = read.metadata.into();
+                $(object.$part = read.$part.map(Into::into);)*
+                object
             }
         }
 

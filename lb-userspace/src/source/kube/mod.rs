@@ -113,6 +113,8 @@ pub fn watch(
                 _ = stopped => {}
             }
         });
+        // A name that is being resolved is not waited for.
+        runtime.shutdown_background();
     };
     let thread =
         thread::Builder::new().name("kubernetes".into()).spawn(run).map_err(WatchError::Thread)?;

@@ -69,12 +69,12 @@ impl<T: Told> Objects<T> {
         self.known.is_empty()
     }
 
-    /// Tells that what was known is gone, but for what is told `instead`.
-    fn forget(&self, name: &str, known: Known, instead: &[Object], out: &mut dyn FnMut(Event)) {
+    /// Tells that what was known is gone, but for what still has one of the names `kept`.
+    fn forget(&self, name: &str, known: Known, kept: &[Box<str>], out: &mut dyn FnMut(Event)) {
         let (namespace, own) = name.split_once('/').unwrap_or(("", name));
         let names = known.made.unwrap_or_else(|| [own.into()].into());
         for name in names {
-            if !instead.iter().any(|object| object.name() == Some(&*name)) {
+            if !kept.contains(&name) {
                 let (namespace, name) = (namespace.to_owned(), name.into_string());
                 out(Event::Delete(ObjectKey { kind: T::KIND, namespace, name }));
             }
@@ -86,14 +86,15 @@ impl<T: Told> Reflect<T> for Objects<T> {
     fn apply(&mut self, object: T, out: &mut dyn FnMut(Event)) {
         let name = name(&object);
         let objects = object.told();
-        let made =
-            T::MADE.then(|| objects.iter().filter_map(Object::name).map(Box::from).collect());
-        let known = Known { list: self.list, made };
-        if let Some(before) = self.known.insert(name.as_str().into(), known) {
-            self.forget(&name, before, &objects, out);
-        }
+        let names: Vec<Box<str>> = objects.iter().filter_map(Object::name).map(Box::from).collect();
+        let known = Known { list: self.list, made: T::MADE.then(|| names.clone().into()) };
+        let before = self.known.insert(name.as_str().into(), known);
+        // What takes the place of something comes first: there must not be nothing in between.
         for object in objects {
             out(Event::Apply(object));
+        }
+        if let Some(before) = before {
+            self.forget(&name, before, &names, out);
         }
     }
 

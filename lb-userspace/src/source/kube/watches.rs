@@ -19,8 +19,8 @@ use super::{
     reflect::{Networks, Objects, Reflect},
 };
 
-/// Headless Services have no frontend. Those of type ExternalName are few, and have no ClusterIP; a
-/// Service of another proxy has one, and has to be known.
+/// Headless Services have no frontend. Those of type ExternalName are few; and a Service that is not
+/// served here but has a ClusterIP, whatever its labels, has to be known.
 const WITH_CLUSTER_IP: &str = "spec.clusterIP!=None";
 /// Slices of headless Services, and such as belong to none, tell nothing here.
 const OF_A_SERVICE: &str = "kubernetes.io/service-name,!service.kubernetes.io/headless";
@@ -31,7 +31,7 @@ const NOT_HEADLESS: &str = "!service.kubernetes.io/headless";
 pub(super) async fn follow_all(settings: &Settings, client: &Client, sink: Sink<'_>) {
     let mut watches = Watches { client, sink: &RefCell::new(sink), running: Vec::new() };
     let all = watcher::Config::default;
-    let services = all().fields(WITH_CLUSTER_IP).labels(NOT_HEADLESS);
+    let services = all().fields(WITH_CLUSTER_IP);
     watches.add("services", services, Objects::<Service>::new());
     match settings.endpoints {
         super::Endpoints::Slices => {

@@ -75,8 +75,8 @@ fn point_7_endpoints_are_told_as_slices_and_take_them_back() {
     assert_eq!(
         heard.by(|out| objects.apply(endpoints(one), out)),
         [
-            "delete EndpointSlice ns/web:endpoints:http=80/TCP",
-            "apply EndpointSlice ns/web:endpoints6:http=81/TCP"
+            "apply EndpointSlice ns/web:endpoints6:http=81/TCP",
+            "delete EndpointSlice ns/web:endpoints:http=80/TCP"
         ]
     );
     let gone = ["delete EndpointSlice ns/web:endpoints6:http=81/TCP"];
