@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Minutes that one kernel may take
-    #[arg(long, value_name = "MINUTES", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "MINUTES", default_value_t = 45, value_parser = clap::value_parser!(u64).range(1..=600))]
     limit: u64,
     /// Only tests whose PROGRAM::TEST contains one of these
     #[arg(last = true, value_name = "TEST_FILTER")]
