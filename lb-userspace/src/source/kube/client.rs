@@ -29,6 +29,7 @@ use super::{Access, AccessError};
 const RETRIES: u32 = 3;
 const RETRY_FROM: Duration = Duration::from_millis(200);
 const RETRY_TO: Duration = Duration::from_secs(5);
+/// That limit, in seconds.
 const LONGEST_RETRY_AFTER: u64 = 30;
 /// How far apart two equal requests are at least.
 const PACE: Duration = Duration::from_millis(500);
