@@ -302,9 +302,13 @@ proptest! {
         }
         caller.give([]);
 
+        // The API server's Service comes after its slices: what only some of them say together would
+        // be remembered else (point 28).
         let mut last: Vec<_> = objects.into_iter().collect();
         let hasher = BuildHasherDefault::<FxHasher>::default();
-        last.sort_by_key(|((kind, name), _)| hasher.hash_one((order, kind, name)));
+        last.sort_by_key(|((kind, name), _)| {
+            (name == "kubernetes", hasher.hash_one((order, kind, name)))
+        });
         let fresh = Caller::with_options(options, last.into_iter().map(|(_, event)| event));
         compare(&caller, &fresh);
         for (key, frontend) in &caller.known {
