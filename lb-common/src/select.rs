@@ -20,7 +20,7 @@ mod sticky;
 #[cfg(test)]
 mod tests;
 
-pub use self::find::position_of;
+use self::find::position_of;
 use crate::{
     family::Family,
     layout::{Affinity, AffinityKey, Cidr4, Cidr6, FrontendValue, HOST_ONLY, Range},
@@ -43,8 +43,8 @@ pub trait Tables<F: Family> {
     fn range(&self, slot: u32) -> Option<Range>;
     /// The id of a slot's Service port and its affinity in seconds.
     fn identity(&self, slot: u32) -> (u32, u32);
-    /// The flags of a slot.
-    fn flags(&self, slot: u32) -> u32;
+    /// The flags of a slot, and the tag of the frontend that has it.
+    fn traits(&self, slot: u32) -> (u32, u32);
     /// A backend, or `None` if `index` lies outside of the table.
     fn backend(&self, index: u32) -> Option<F::Backend>;
 }
@@ -170,7 +170,8 @@ fn in_slot<F: Family, T: Tables<F>, C: Client>(
     if range.count == 0 && range.first == Range::PASS.first {
         return Selection::NotAFrontend;
     }
-    if !is_for(client, tables.flags(slot)) {
+    let (flags, _) = tables.traits(slot);
+    if !is_for(client, flags) {
         return Selection::NotAFrontend;
     }
     if range.count == 0 {
@@ -192,9 +193,32 @@ fn in_slot<F: Family, T: Tables<F>, C: Client>(
     }
 }
 
+/// Where the backend stands that a socket's earlier datagrams to `key` went to, if the next one may
+/// go there too: the same as [`select`] would answer, without a lookup of the key. `slot` was the
+/// key's then.
+///
+/// The slot may have been given away since, also to another frontend of the same Service port, with
+/// the same backends: the tag says so. It is loaded after the range, which was stored after it; a
+/// processor that reorders the two may let one datagram go on as before.
+#[inline(always)]
+pub fn stays<F: Family, T: Tables<F>, C: Client>(
+    tables: &T,
+    client: &C,
+    key: &F::Key,
+    slot: u32,
+    earlier: Earlier,
+) -> Option<u32> {
+    let range = tables.range(slot)?;
+    let (flags, tag) = tables.traits(slot);
+    if tag != F::tag(key) || !is_for(client, flags) {
+        return None;
+    }
+    position_of::<F, T>(tables, range, earlier.backend, earlier.hint)
+}
+
 /// Whether a frontend with these flags exists for this client.
 #[inline(always)]
-pub fn is_for<C: Client>(client: &C, flags: u32) -> bool {
+fn is_for<C: Client>(client: &C, flags: u32) -> bool {
     let switches = client.switches();
     let host_only = switches.host_scope || flags & HOST_ONLY != 0;
     if !host_only && !switches.opt_outs {

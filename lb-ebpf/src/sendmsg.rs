@@ -4,14 +4,15 @@
 //! The hooks run under the socket's lock (`udp_sendmsg()` in net/ipv4/udp.c, kernel 4.18) for every
 //! datagram that names its destination, so whatever they do is everyone's cost. On an AF_INET6
 //! socket, datagrams to IPv4 arrive at sendmsg4, as do those of plain `send()` if it is connected to
-//! an IPv4 peer; then the address is the backend's already. UDP-Lite's datagrams arrive here too,
-//! as long as the kernel has it.
+//! an IPv4 peer; then the address is the backend's already. Other datagrams of a connected socket
+//! that bring control data instead of a name arrive with no address and port 0, which no name may
+//! have (EINVAL). UDP-Lite's datagrams arrive here too, as long as the kernel has it.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::{
     Counter, Earlier, Family, FrontendKey4, FrontendKey6, Place, Selected, Selection, Tables, V4,
     V6, select,
-    select::{is_for, position_of},
+    select::stays,
 };
 
 use crate::{
@@ -59,6 +60,9 @@ fn send<F: Family>(
 where
     Maps: Tables<F>,
 {
+    if frontend.port == 0 {
+        return ALLOW;
+    }
     if let Some(peer) = peer {
         // A connected socket hears its peer alone, be it a backend, or a Service's address that it
         // was connected to before that was served here.
@@ -79,19 +83,15 @@ where
         && let Some(peer) = known.recall(frontend)
     {
         let backend = Place { address: peer.backend, port: peer.backend_port };
-        earlier = Some(Earlier { backend: peer.backend_id, hint: peer.hint });
-        // Ids are never shared between Service ports, nor slots between families. So if the slot
-        // was given to another frontend since, which has this backend, it is the same Service port's.
-        if is_for(&client, Tables::<F>::flags(&Maps, peer.slot))
-            && let Some(range) = Tables::<F>::range(&Maps, peer.slot)
-            && let Some(position) = position_of::<F, _>(&Maps, range, peer.backend_id, peer.hint)
-        {
+        let before = Earlier { backend: peer.backend_id, hint: peer.hint };
+        if let Some(position) = stays::<F, _, _>(&Maps, &client, key, peer.slot, before) {
             if position != peer.hint {
                 peer.hint = position;
             }
             rewrite(ctx, &backend);
             return ALLOW;
         }
+        earlier = Some(before);
     }
     match select::<F, _, _>(&Maps, &client, key, earlier) {
         Selection::Backend(selected) => {

@@ -80,8 +80,8 @@ macro_rules! tables {
             }
 
             #[inline(always)]
-            fn flags(&self, slot: u32) -> u32 {
-                service_word(slot, TRAITS).map_or(0, Service::from_traits)
+            fn traits(&self, slot: u32) -> (u32, u32) {
+                service_word(slot, TRAITS).map_or((0, 0), Service::from_traits)
             }
 
             #[inline(always)]

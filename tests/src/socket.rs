@@ -17,9 +17,11 @@ pub use rustix::io::Errno;
 use rustix::{
     io::Result,
     net::{
-        MMsgHdr, Protocol, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags,
-        SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt,
+        MMsgHdr, Protocol, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketAddrAny, SocketFlags, SocketType, UCred, ipproto,
+        sockopt,
     },
+    process::{getgid, getpid, getuid},
 };
 
 use crate::{client::TIMEOUT, exchange::Answer, family::Family};
@@ -160,6 +162,24 @@ impl Socket {
         let mut control = SendAncillaryBuffer::default();
         let mut messages = [MMsgHdr::new_with_addr(&to, &parts, &mut control)];
         rustix::net::sendmmsg(&self.fd, &mut messages, SendFlags::empty()).map(drop)
+    }
+
+    /// `sendmsg()` with control data that a UDP socket ignores, and with an address or without.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    pub fn send_with_control(&self, payload: &[u8], to: Option<SocketAddr>) -> Result<()> {
+        let (pid, uid, gid) = (getpid(), getuid(), getgid());
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmCredentials(UCred { pid, uid, gid }));
+        assert!(fits, "the buffer is as large as the message");
+        let (parts, none) = ([IoSlice::new(payload)], SendFlags::empty());
+        match to {
+            Some(to) => rustix::net::sendmsg_addr(&self.fd, &to, &parts, &mut control, none),
+            None => rustix::net::sendmsg(&self.fd, &parts, &mut control, none),
+        }
+        .map(drop)
     }
 
     /// `sendto()` with MSG_FASTOPEN: connects a TCP socket.

@@ -20,6 +20,7 @@ use lb_common::Counter;
 
 const VIP: Dual = cluster_ip(10, 53);
 const OTHER: Dual = cluster_ip(11, 53);
+const NEXT: Dual = cluster_ip(12, 53);
 /// How long a datagram may take to be counted.
 const PATIENCE: Duration = Duration::from_secs(5);
 const UNCONNECTED: [Way; 3] = [Way::SendTo, Way::SendMsg, Way::SendMmsg];
@@ -118,6 +119,64 @@ fn point_21_a_socket_that_loses_its_place_to_another_service_at_the_address_is_t
             assert_eq!(socket.ask(Way::SendTo, b"?", vip)?.identity, 0);
             plane.publish(&successor)?;
             assert_eq!(socket.ask(Way::SendTo, b"?", vip)?.identity, 1, "{family:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn point_21_a_slot_that_went_to_another_frontend_of_the_service_says_nothing_of_the_old_one() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let mut plane = Plane::on(lab)?;
+        let at = |vip: Dual| dns().at([vip]).to(serving.everywhere());
+        plane.publish(&at(VIP))?;
+        for &family in lab.families()? {
+            plane.publish(&at(OTHER))?;
+            let socket = Socket::udp(family)?;
+            let other = OTHER.seen_by(family);
+            assert_eq!(socket.ask(Way::SendTo, b"?", other)?.source, Some(other), "{family:?}");
+            plane.withdraw(&at(OTHER))?;
+            // The slot is free after that, and the next frontend takes it.
+            plane.publisher.settle()?;
+            plane.publish(&at(NEXT))?;
+            for way in UNCONNECTED {
+                let asked = socket.ask(way, b"?", other);
+                assert_eq!(asked.map(|_| ()), Err(Errno::NETUNREACH), "{family:?}, {way:?}");
+            }
+            let next = NEXT.seen_by(family);
+            assert_eq!(socket.ask(Way::SendTo, b"?", next)?.source, Some(next), "{family:?}");
+            plane.withdraw(&at(NEXT))?;
+            plane.publisher.settle()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn point_21_control_data_leads_nowhere_else() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 4)?;
+        let mut plane = Plane::on(lab)?;
+        plane.publish(&dns().to(serving.everywhere()))?;
+        plane.publish(&Port::udp("lab/other:dns").at([OTHER]).to(serving.everywhere()))?;
+        for &family in lab.families()? {
+            let vip = VIP.seen_by(family);
+            let socket = Socket::udp(family)?;
+            let backend = socket.ask(Way::SendTo, b"?", OTHER.seen_by(family))?.identity;
+            for _ in 0..8 {
+                socket.send_with_control(b"?", Some(OTHER.seen_by(family)))?;
+                let answer = socket.receive_from()?;
+                let seen = (answer.identity, answer.source);
+                assert_eq!(seen, (backend, Some(OTHER.seen_by(family))), "{family:?}");
+            }
+            // Without a name the hook sees no address.
+            let peer = socket.ask(Way::ConnectedFrom, b"?", vip)?.identity;
+            for _ in 0..8 {
+                socket.send_with_control(b"?", None)?;
+                let answer = socket.receive_from()?;
+                assert_eq!((answer.identity, answer.source), (peer, Some(vip)), "{family:?}");
+            }
         }
         Ok(())
     });

@@ -187,6 +187,40 @@ fn point_21_and_27_unconnected_sockets_keep_their_backend() {
 }
 
 #[test]
+fn point_21_and_27_a_frontend_that_went_without_an_agent_is_not_remembered_as_the_next_one() {
+    lab::isolated(|lab| {
+        let stage = stage(lab)?;
+        let pod = lab.pod(0)?;
+        let _server = pod.serve_udp([(PORT, 0)])?;
+        let (gone, left) = (Dual::cluster_ip(12, 53), Dual::cluster_ip(13, 53));
+        let dns = |external: &[Dual]| {
+            let both = |it: &Dual| [it.v4.ip().to_string(), it.v6.ip().to_string()];
+            let addresses: Vec<_> = external.iter().flat_map(both).collect();
+            let spec = json!({"externalIPs": addresses});
+            stage.apply(&Service::udp("dns", DNS).to([pod.dual(PORT)]).spec(spec))
+        };
+        dns(&[gone, left])?;
+        let agent = stage.start(&[])?;
+        let mut sockets = Vec::new();
+        for &family in lab.families()? {
+            let socket = Socket::udp(family)?;
+            assert_eq!(socket.ask(Way::SendTo, b"?", gone.seen_by(family))?.identity, 0);
+            sockets.push((family, socket));
+        }
+        agent.stop()?;
+        // The next agent gives slots in the order of addresses: each moves up by one.
+        dns(&[left])?;
+        let _agent = stage.start(&[])?;
+        for (family, socket) in &sockets {
+            let asked = socket.ask(Way::SendTo, b"?", gone.seen_by(*family));
+            assert_eq!(asked.map(|_| ()), Err(Errno::NETUNREACH), "{family:?}");
+            assert_eq!(socket.ask(Way::SendTo, b"?", left.seen_by(*family))?.identity, 0);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn point_20_and_27_sockets_show_the_service_until_flags_or_cleanup_end_that() {
     lab::isolated(|lab| {
         let stage = stage(lab)?;

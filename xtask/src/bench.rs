@@ -9,7 +9,7 @@ use crate::{privilege::Privilege, setup, workspace::Workspace};
 
 /// The lab's measurements.
 const NAMES: [(&str, &str); 4] = [
-    ("churn", "Connects while the backends change as fast as the agent can publish"),
+    ("churn", "Connects and datagrams while backends change as fast as the agent can publish"),
     ("connect", "The latency of connect(), direct and through 10 to 100,000 frontends"),
     (
         "kube",

@@ -56,8 +56,8 @@ pub struct Service {
     pub affinity: u32,
     /// [`HOST_ONLY`] or nothing.
     pub flags: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Whose slot this is: the digest of the frontend's key, as in [`super::FrontendValue`].
+    pub tag: u32,
 }
 
 impl Service {
@@ -73,16 +73,16 @@ impl Service {
         halves(bits)
     }
 
-    /// The word that holds the flags.
+    /// The word that holds flags and tag.
     #[inline(always)]
-    pub const fn traits(flags: u32) -> u64 {
-        word(flags, 0)
+    pub const fn traits(flags: u32, tag: u32) -> u64 {
+        word(flags, tag)
     }
 
-    /// The flags from [`Self::traits`].
+    /// Flags and tag from [`Self::traits`].
     #[inline(always)]
-    pub const fn from_traits(bits: u64) -> u32 {
-        halves(bits).0
+    pub const fn from_traits(bits: u64) -> (u32, u32) {
+        halves(bits)
     }
 }
 
@@ -122,6 +122,7 @@ const _: () = {
     assert!(size_of::<Service>() == 24 && align_of::<Service>() == 8);
     assert!(offset_of!(Service, range) == 0 && offset_of!(Service, id) == 8);
     assert!(offset_of!(Service, affinity) == 12 && offset_of!(Service, flags) == 16);
+    assert!(offset_of!(Service, tag) == 20);
     assert!(size_of::<Backend4>() == 16 && align_of::<Backend4>() == 8);
     assert!(offset_of!(Backend4, port) == 4 && offset_of!(Backend4, flags) == 6);
     assert!(offset_of!(Backend4, id) == 8);

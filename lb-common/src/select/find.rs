@@ -11,7 +11,7 @@ const STEPS: u32 = 28;
 /// Where the backend `id` stands in a range, whose backends are sorted by id. `hint` is looked at
 /// first: a backend moves only when another one before it goes.
 #[inline(always)]
-pub fn position_of<F: Family, T: Tables<F>>(
+pub(super) fn position_of<F: Family, T: Tables<F>>(
     tables: &T,
     range: Range,
     id: u32,

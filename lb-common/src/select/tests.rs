@@ -19,6 +19,7 @@ struct Any {
     ranges: Vec<u64>,
     identities: Vec<(u32, u32)>,
     flags: u32,
+    tag: u32,
     /// Their ids are their positions, plus this.
     first_id: u32,
     backends: u32,
@@ -42,8 +43,8 @@ impl Tables<V4> for Any {
         self.identities.get(slot as usize).copied().unwrap_or_default()
     }
 
-    fn flags(&self, _slot: u32) -> u32 {
-        self.flags
+    fn traits(&self, _slot: u32) -> (u32, u32) {
+        (self.flags, self.tag)
     }
 
     fn backend(&self, index: u32) -> Option<Backend4> {
@@ -155,8 +156,9 @@ proptest! {
         random in any::<u32>(),
         earlier in prop::option::of((any::<u32>(), any::<u32>())),
     ) {
+        let (tag, lookups) = (KEY.tag(), Cell::new(0));
         let tables =
-            Any { values, ranges, identities, flags, first_id, backends, lookups: Cell::new(0) };
+            Any { values, ranges, identities, flags, tag, first_id, backends, lookups };
         let client = Someone { random: random.into(), ..Someone::default() };
         let earlier = earlier.map(|(backend, hint)| Earlier { backend, hint });
         for _ in 0..2 {
@@ -208,6 +210,7 @@ fn ten(affinity: u32) -> Any {
         values: [FrontendValue { slot: 0, tag: KEY.tag() }.to_bits()].into(),
         ranges: [Range { first: 0, count: 10 }.to_bits()].into(),
         identities: [(5, affinity)].into(),
+        tag: KEY.tag(),
         first_id: 100,
         backends: 10,
         ..Any::default()
@@ -264,6 +267,25 @@ fn point_21_an_earlier_backend_goes_before_all() {
     assert_eq!(id(select(&ten(0), &client, &KEY, earlier)), 104);
     let gone = Some(Earlier { backend: 99, hint: 0 });
     assert_eq!(id(select(&ten(0), &client, &KEY, gone)), 100);
+}
+
+#[test]
+fn point_21_further_datagrams_stay_while_the_slot_is_the_frontends() {
+    let client = Someone::default();
+    let earlier = Earlier { backend: 104, hint: 9 };
+    let mut tables = ten(0);
+    assert_eq!(stays(&tables, &client, &KEY, 0, earlier), Some(4));
+    assert_eq!(tables.lookups.get(), 0, "the key is not looked up");
+    let gone = Earlier { backend: 99, ..earlier };
+    assert_eq!(stays(&tables, &client, &KEY, 0, gone), None);
+    assert_eq!(stays(&tables, &client, &KEY, 7, earlier), None, "outside of the table");
+    tables.flags = HOST_ONLY;
+    assert_eq!(stays(&tables, &client, &KEY, 0, earlier), None);
+    tables.flags = 0;
+    let other = FrontendKey4 { port: KEY.port + 1, ..KEY };
+    assert_eq!(stays(&tables, &client, &other, 0, earlier), None, "another frontend's slot");
+    tables.ranges[0] = Range::GONE.to_bits();
+    assert_eq!(stays(&tables, &client, &KEY, 0, earlier), None);
 }
 
 #[test]

@@ -90,8 +90,8 @@ impl Store for KernelStore {
         self.services.word(slot, 1).store(Service::identity(id, affinity), Ordering::Relaxed);
     }
 
-    fn set_flags(&mut self, slot: u32, flags: u32) {
-        self.services.word(slot, 2).store(Service::traits(flags), Ordering::Relaxed);
+    fn set_traits(&mut self, slot: u32, flags: u32, tag: u32) {
+        self.services.word(slot, 2).store(Service::traits(flags, tag), Ordering::Relaxed);
     }
 
     fn remember_ids(&mut self, next_service: u32, next_backend: u32) {

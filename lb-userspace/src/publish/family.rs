@@ -103,6 +103,14 @@ pub trait Wire: lb_common::Family {
     fn read(entry: &Self::Backend) -> Backend;
 }
 
+/// The digest of a key, as its slot and its value have it.
+pub(super) fn tag(key: &FrontendKey) -> u32 {
+    match key.address {
+        IpAddr::V4(_) => V4::key(key).tag(),
+        IpAddr::V6(_) => V6::key(key).tag(),
+    }
+}
+
 impl Wire for V4 {
     const FAMILY: Family = Family::V4;
 

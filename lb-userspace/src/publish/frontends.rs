@@ -7,6 +7,7 @@ use lb_common::{Range, layout::HOST_ONLY};
 
 use super::{
     Failure, Family, Grace, GraceError, Publisher, Store,
+    family::tag,
     publisher::{Entry, Patience, Stop},
 };
 use crate::model::{Frontend, FrontendKey, FrontendKind, Protocol};
@@ -73,7 +74,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.remember_ids();
         let Frontend { affinity, kind, host_only, .. } = *frontend;
         self.store.identify(slot, self.ports[port].id, affinity);
-        self.store.set_flags(slot, flags(host_only));
+        self.store.set_traits(slot, flags(host_only), tag(&key));
         self.put_range(slot, range);
         let (listed, gone) = (false, false);
         let entry = Entry { range, slot, port, affinity, kind, host_only, listed, gone };
@@ -83,7 +84,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(())
     }
 
-    /// Each word of the slot that changes is stored once: the identity, the flags, then the range.
+    /// Each word of the slot that changes is stored once: the identity, the traits, then the range.
     ///
     /// A reader may meet any mixture of old and new words, in whatever order they are stored, and it
     /// is harmless: its backend is one of the range that it loaded. When the frontend goes to another
@@ -110,7 +111,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             self.store.identify(old.slot, self.ports[port].id, affinity);
         }
         if host_only != old.host_only {
-            self.store.set_flags(old.slot, flags(host_only));
+            self.store.set_traits(old.slot, flags(host_only), tag(&key));
         }
         if range != old.range {
             self.put_range(old.slot, range);

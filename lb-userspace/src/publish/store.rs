@@ -49,8 +49,9 @@ pub trait Store {
     /// have the slot.
     fn identify(&mut self, slot: u32, id: u32, affinity: u32);
 
-    /// Stores the flags of a slot ([`lb_common::layout::HOST_ONLY`]). Readers may have it.
-    fn set_flags(&mut self, slot: u32, flags: u32);
+    /// Stores the flags of a slot ([`lb_common::layout::HOST_ONLY`]) and the tag of the frontend
+    /// that has it, in one go. Readers may have the slot, also such as remember it as another's.
+    fn set_traits(&mut self, slot: u32, flags: u32, tag: u32);
 
     /// Notes which ids come next, for the generation after this one, in one go.
     fn remember_ids(&mut self, next_service: u32, next_backend: u32);

@@ -5,7 +5,7 @@
 //! element is reused by the next insertion at once, and values are copied by memcpy, here in two
 //! halves. Loads that only an address dependency orders are acquire loads, which the C11 model
 //! needs in their place. What no connect reads is left out, and so is what no scenario changes: the
-//! flags, the switches, and what is remembered of clients.
+//! traits, the switches, and what is remembered of clients.
 
 use std::sync::Arc;
 
@@ -103,8 +103,8 @@ impl Tables<V4> for LoomTables {
         Service::from_identity(self.identities[slot as usize].load(Ordering::Relaxed))
     }
 
-    fn flags(&self, _slot: u32) -> u32 {
-        0
+    fn traits(&self, _slot: u32) -> (u32, u32) {
+        (0, 0)
     }
 
     fn backend(&self, index: u32) -> Option<Backend4> {
@@ -199,7 +199,7 @@ impl Store for LoomStore {
         self.0.identities[slot as usize].store(word, Ordering::Relaxed);
     }
 
-    fn set_flags(&mut self, _slot: u32, _flags: u32) {}
+    fn set_traits(&mut self, _slot: u32, _flags: u32, _tag: u32) {}
 
     fn remember_ids(&mut self, _next_service: u32, _next_backend: u32) {}
 

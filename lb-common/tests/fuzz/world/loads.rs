@@ -45,11 +45,11 @@ impl Machine {
         (id, affinity)
     }
 
-    fn flags_of(&self, slot: u32) -> u32 {
+    fn traits_of(&self, slot: u32) -> (u32, u32) {
         let mut state = self.load();
-        let flags = state.slot(slot).map_or(0, |service| service.flags);
-        state.note(Load::Flags { slot, flags });
-        flags
+        let (flags, tag) = state.slot(slot).map_or((0, 0), |service| (service.flags, service.tag));
+        state.note(Load::Traits { slot, flags, tag });
+        (flags, tag)
     }
 
     fn cidr<F: Sample>(&self, index: u16) -> ([u8; 16], [u8; 16]) {
@@ -96,8 +96,8 @@ macro_rules! tables {
                 self.identity_of(slot)
             }
 
-            fn flags(&self, slot: u32) -> u32 {
-                self.flags_of(slot)
+            fn traits(&self, slot: u32) -> (u32, u32) {
+                self.traits_of(slot)
             }
 
             fn backend(&self, index: u32) -> Option<$backend> {

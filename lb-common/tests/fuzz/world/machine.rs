@@ -40,9 +40,10 @@ pub(crate) enum Load {
         id: u32,
         affinity: u32,
     },
-    Flags {
+    Traits {
         slot: u32,
         flags: u32,
+        tag: u32,
     },
     Backend {
         index: u32,
@@ -158,6 +159,19 @@ impl Machine {
         asked
     }
 
+    /// Whether a frontend is listed, with this slot and its own tag.
+    pub(crate) fn has<F: Sample>(&self, at: &Destination, slot: u32) -> bool {
+        let value = FrontendValue { slot, tag: tag::<F>(at) };
+        let state = self.0.borrow();
+        let mut listed = state.frontends[F::INDEX].iter();
+        listed.find(|(key, _)| key == at).is_some_and(|(_, its)| *its == value)
+    }
+
+    /// Forgets the loads until now.
+    pub(crate) fn forget_log(&self) {
+        self.0.borrow_mut().log.clear();
+    }
+
     /// Whether nothing changes during the selection.
     pub(crate) fn is_still(&self) -> bool {
         self.0.borrow().changes.is_empty()
@@ -255,9 +269,13 @@ impl State {
         self.affinity.iter().position(|place| place.is_some_and(|(owner, _)| owner == *key))
     }
 
-    /// The entry of a slot.
+    /// The entry of a slot, with the tag of who has it: who is asked for, or else the first.
     pub(crate) fn slot(&self, slot: u32) -> Option<Service> {
-        self.slots.get(usize::try_from(slot).ok()?).copied()
+        let service = self.slots.get(usize::try_from(slot).ok()?).copied()?;
+        let frontends = &self.frontends[self.family];
+        let mut owners = frontends.iter().filter(|(_, value)| value.slot == slot);
+        let owner = owners.clone().find(|(at, _)| *at == self.asked).or(owners.next());
+        Some(Service { tag: owner.map_or(0, |(_, value)| value.tag), ..service })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum Spot {
 }
 
 impl Spot {
-    /// The kernel lets no datagram go to port 0, or come from there.
+    /// The programs let port 0 pass, and no datagram comes from there.
     fn place(self) -> Place {
         match self {
             Self::Known(n) => Place { address: Octets::v4([10, 96, 0, n % 20]), port: 53 },

@@ -52,7 +52,7 @@ pub(crate) fn check<F: Sample>(
             let slot = slot.expect("the range is of a slot");
             let switches = seen.switches();
             assert_eq!(switches.len(), 1);
-            let is_for = seen.is_for(switches[0], seen.flags(slot));
+            let is_for = seen.is_for(switches[0], seen.traits(slot).0);
             match selection {
                 Selection::NotAFrontend => assert!(!is_for),
                 Selection::NoBackend => assert!(is_for && range.count == 0),
@@ -71,6 +71,19 @@ pub(crate) fn check<F: Sample>(
     }
 }
 
+/// Panics if a datagram went where earlier ones went, and may not go there any more.
+pub(crate) fn stayed(log: &[Load], tag: u32, slot: u32, earlier: Earlier, stayed: Option<u32>) {
+    bounds(log);
+    let seen = Seen(log);
+    assert!(seen.values().is_empty(), "the key was looked up");
+    let Some(position) = stayed else { return };
+    let range = seen.range(slot).expect("a slot of the table");
+    let (flags, its) = seen.traits(slot);
+    assert_eq!(its, tag, "the slot is another frontend's");
+    assert!(seen.is_for(seen.switches()[0], flags));
+    assert!(seen.backends(range).contains(&(position, Some(earlier.backend))));
+}
+
 fn bounds(log: &[Load]) {
     let count = |is: fn(&Load) -> bool| log.iter().filter(|load| is(load)).count();
     let at_most = |bound, is| assert!(count(is) <= bound, "too many loads of one kind: {log:?}");
@@ -78,7 +91,7 @@ fn bounds(log: &[Load]) {
     at_most(1, |load| matches!(load, Load::Frontend { marker: true, .. }));
     at_most(1, |load| matches!(load, Load::Range { .. }));
     at_most(1, |load| matches!(load, Load::Identity { .. }));
-    at_most(1, |load| matches!(load, Load::Flags { .. }));
+    at_most(1, |load| matches!(load, Load::Traits { .. }));
     at_most(BACKENDS, |load| matches!(load, Load::Backend { .. }));
     at_most(CIDRS, |load| matches!(load, Load::Cidr { .. }));
     at_most(3, |load| matches!(load, Load::Switches(_)));
@@ -180,13 +193,13 @@ impl Seen<'_> {
         (identities[0].1, identities[0].2)
     }
 
-    fn flags(&self, of: u32) -> u32 {
-        let flags = self.all(|load| match load {
-            Load::Flags { slot, flags } => Some((*slot, *flags)),
+    fn traits(&self, of: u32) -> (u32, u32) {
+        let traits = self.all(|load| match load {
+            Load::Traits { slot, flags, tag } => Some((*slot, *flags, *tag)),
             _ => None,
         });
-        assert!(flags.len() == 1 && flags[0].0 == of, "another slot's flags");
-        flags[0].1
+        assert!(traits.len() == 1 && traits[0].0 == of, "another slot's traits");
+        (traits[0].1, traits[0].2)
     }
 
     /// Positions in the range, and ids. Panics if anything outside of the range was loaded.

@@ -112,7 +112,7 @@ impl Slot {
             Backends::Some(first, count) => Range { first: first.get(), count: count.get() },
         };
         let (id, affinity) = (self.id.get(), self.affinity.get());
-        Service { range, id, affinity, flags: self.flags.into(), reserved: 0 }
+        Service { range, id, affinity, flags: self.flags.into(), tag: 0 }
     }
 }
 

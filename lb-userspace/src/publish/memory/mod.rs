@@ -67,7 +67,7 @@ impl<F: Wire> Half<F> {
 impl Memory {
     /// Empty tables.
     pub fn new(sizes: Sizes) -> Self {
-        let service = Service { range: Range::EMPTY, id: 0, affinity: 0, flags: 0, reserved: 0 };
+        let service = Service { range: Range::EMPTY, id: 0, affinity: 0, flags: 0, tag: 0 };
         Self {
             max_frontends: sizes.frontends as usize,
             v4: Half::new(sizes),
@@ -132,8 +132,9 @@ impl Store for Memory {
         (service.id, service.affinity) = (id, affinity);
     }
 
-    fn set_flags(&mut self, slot: u32, flags: u32) {
-        self.services[slot as usize].flags = flags;
+    fn set_traits(&mut self, slot: u32, flags: u32, tag: u32) {
+        let service = &mut self.services[slot as usize];
+        (service.flags, service.tag) = (flags, tag);
     }
 
     fn remember_ids(&mut self, next_service: u32, next_backend: u32) {

@@ -57,8 +57,9 @@ macro_rules! tables {
                 (service.id, service.affinity)
             }
 
-            fn flags(&self, slot: u32) -> u32 {
-                self.services[slot as usize].flags
+            fn traits(&self, slot: u32) -> (u32, u32) {
+                let service = &self.services[slot as usize];
+                (service.flags, service.tag)
             }
 
             fn backend(&self, index: u32) -> Option<<$family as lb_common::Family>::Backend> {

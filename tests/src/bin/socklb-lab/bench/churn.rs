@@ -1,14 +1,15 @@
-//! `bench churn`: connects while the set of backends changes as fast as the agent can publish.
+//! `bench churn`: connects and datagrams while the set of backends changes as fast as the agent can
+//! publish.
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use lab::churn::{self, TCP4};
+use lab::churn;
 
 use super::progress;
 use crate::confined;
 
-/// Connects while backends change as fast as possible: none may fail or go astray.
+/// Connects and sends while backends change as fast as possible: no socket may fail or go astray.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How long, in seconds
@@ -31,20 +32,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let bar = progress(arguments.seconds, "seconds");
         let duration = Duration::from_secs(arguments.seconds);
         let tick = |second| bar.set_position(second);
-        let report = churn::run(lab, &[TCP4], duration, |_| true, arguments.max_backends, tick)?;
+        let lines = churn::all(lab.families()?);
+        let report = churn::run(lab, &lines, duration, |_| true, arguments.max_backends, tick)?;
         bar.finish_and_clear();
         if arguments.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
             eprintln!(
-                "{:.0} publishes and {:.0} connects a second: {} connects failed, {} went astray",
+                "{:.0} publishes, {:.0} connects, {:.0} datagrams a second: {} failed, {} went astray",
                 report.publishes as f64 / report.seconds,
                 report.connects as f64 / report.seconds,
+                report.datagrams as f64 / report.seconds,
                 report.failures,
                 report.wrong_backends
             );
         }
-        let good = report.failures == 0 && report.wrong_backends == 0 && report.connects > 0;
+        let happened = report.connects > 0 && report.datagrams > 0;
+        let good = happened && report.failures == 0 && report.wrong_backends == 0;
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
