@@ -20,9 +20,10 @@ pub use self::{
     service::{Backend4, Backend6, HOST_ONLY, Range, Service},
 };
 
-/// Bytes in the value of `lb_names`: `namespace/name:port/protocol` at its longest
-/// (63 + 63 + 15 + 3 and three separators, RFC 1123 and RFC 6335), in UTF-8, filled with zeros.
-pub const NAME_LEN: usize = 152;
+/// Bytes in the value of `lb_names`: `namespace/name:port/protocol` at its longest (three DNS labels
+/// of 63, 3, and three separators; `ServicePort.name` in the API of Kubernetes is a DNS label), in
+/// UTF-8, filled with zeros.
+pub const NAME_LEN: usize = 200;
 
 /// Two 32-bit fields as the 64-bit word they form in memory, on either byte order.
 #[inline(always)]

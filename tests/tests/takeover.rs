@@ -53,13 +53,17 @@ fn identity() -> io::Result<u16> {
     connect(WEB.v4, TIMEOUT)?.identity()
 }
 
-/// Two Services with many backends each, all at this Pod.
+/// Two Services with many backends each, all at this Pod. The names of one are as long as they may
+/// be: what is carried over is found by name.
 fn many(stage: &Stage<'_>, pod: &Pod) -> Result<[Server; 2]> {
     let ports = || (0..BACKENDS).map(|index| (PORT + index, index));
     let backends = || ports().map(|(port, _)| pod.dual(port));
     let sticky = json!({"sessionAffinity": "ClientIP"});
     stage.apply(&Service::tcp("web", WEB).to(backends()).spec(sticky))?;
-    stage.apply(&Service::udp("dns", DNS).to(backends()))?;
+    let [namespace, name, port] = ["n", "d", "p"].map(|letter| letter.repeat(63));
+    let metadata = format!("\"metadata\":{{\"namespace\":\"{namespace}\",");
+    let dns = Service::udp(&name, DNS).to(backends()).text();
+    stage.write("dns", &dns.replace("\"metadata\":{", &metadata).replace("udp-53", &port))?;
     Ok([pod.serve(ports())?, pod.serve_udp(ports())?])
 }
 
