@@ -105,7 +105,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.remember_ids();
         let Frontend { affinity, kind, host_only, .. } = *frontend;
         if old.listed {
-            self.name_port(port);
+            self.name_ports(vec![port]);
         }
         if (port, affinity) != (old.port, old.affinity) {
             self.store.identify(old.slot, self.ports[port].id, affinity);

@@ -22,21 +22,15 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let mut keys = std::mem::take(&mut self.unlisted);
         keys.sort_by_key(|key| Family::of(&key.address));
         let mut entries = Vec::with_capacity(keys.len());
-        let mut names = Vec::with_capacity(keys.len());
+        let mut ports = Vec::with_capacity(keys.len());
         for key in &keys {
             let entry = self.frontends.get_mut(key).expect("unlisted frontends have entries");
             entry.listed = true;
             entries.push((*key, entry.slot));
-            let port = &mut self.ports[entry.port];
-            if !std::mem::replace(&mut port.named, true) {
-                names.push((port.id, port.name.clone()));
-            }
+            ports.push(entry.port);
         }
         // Names first, so that tools never meet a frontend without one.
-        let names: Vec<(u32, &str)> = names.iter().map(|(id, name)| (*id, &**name)).collect();
-        if let Err(error) = self.store.insert_names(&names) {
-            tracing::warn!(error = %error.source.source, "some frontends have no name for tools");
-        }
+        self.name_ports(ports);
         let mut failures = Vec::new();
         for entries in
             entries.chunk_by(|(a, _), (b, _)| Family::of(&a.address) == Family::of(&b.address))
@@ -81,15 +75,35 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.count_node_port(key, entry.kind == FrontendKind::NodePort, false);
     }
 
-    /// Makes a port's name known to tools.
-    pub(super) fn name_port(&mut self, port: u32) {
-        let port = &mut self.ports[port];
-        if std::mem::replace(&mut port.named, true) {
-            return;
+    /// Makes the names of ports known to tools, and to the next agent, which finds their ids by
+    /// them. What the kernel refuses is tried again when there is nothing else to do.
+    pub(super) fn name_ports(&mut self, mut ports: Vec<u32>) {
+        ports.retain(|port| !self.ports[*port].named);
+        ports.sort_unstable();
+        ports.dedup();
+        let names = ports.iter().map(|port| (self.ports[*port].id, &*self.ports[*port].name));
+        let done = match self.store.insert_names(&names.collect::<Vec<_>>()) {
+            Ok(()) => ports.len(),
+            Err(Partial { done, source: StoreError { call, table, source } }) => {
+                let missing = ports.len() - done;
+                tracing::warn!(
+                    error = %source,
+                    missing,
+                    "{call} on {table} failed: Service ports have no name for tools, until another try"
+                );
+                self.names_due = true;
+                done
+            }
+        };
+        for port in &ports[..done] {
+            self.ports[*port].named = true;
         }
-        if let Err(error) = self.store.insert_names(&[(port.id, &port.name)]) {
-            let (name, error) = (&port.name, &error.source.source);
-            tracing::warn!(%name, %error, "a frontend has no name for tools");
+    }
+
+    /// Tries again to name what could not be named.
+    pub(super) fn name_the_rest(&mut self) {
+        if std::mem::take(&mut self.names_due) {
+            self.name_ports(self.ports.unnamed());
         }
     }
 

@@ -78,6 +78,11 @@ impl Ports {
         Some(port)
     }
 
+    /// Those whose name is not in `lb_names`.
+    pub(super) fn unnamed(&self) -> Vec<u32> {
+        self.ports.iter().filter(|(_, port)| !port.named).map(|(index, _)| index as u32).collect()
+    }
+
     /// The port of this name.
     pub(super) fn find(&self, family: Family, name: &str) -> Option<&Port> {
         self.by_name[family].get(name).map(|port| &self[*port])

@@ -102,6 +102,8 @@ pub struct Publisher<S, G> {
     pub(super) retry_due: bool,
     /// Wanted states whose key the kernel refused: tried again when there is nothing else to do.
     pub(super) refused: BTreeMap<FrontendKey, Frontend>,
+    /// Names of ports were refused: tried again when there is nothing else to do.
+    pub(super) names_due: bool,
     /// How many frontends each served node port has.
     pub(super) node_ports: FxHashMap<(Protocol, u16), u32>,
     pub(super) ids: Ids,
@@ -132,6 +134,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             unmet: BTreeMap::new(),
             retry_due: false,
             refused: BTreeMap::new(),
+            names_due: false,
             node_ports: FxHashMap::default(),
             ids,
             remembered,

@@ -26,6 +26,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.reclaim_if_over()?;
         let failures = self.list();
         if idle {
+            self.name_the_rest();
             self.retry_due |= !self.refused.is_empty();
             self.unmet.append(&mut self.refused);
         }
@@ -64,7 +65,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// Whether nothing waits for a grace period or for [`Self::maintain`].
     pub fn is_settled(&self) -> bool {
         let nothing_waits = self.gone.is_empty() && self.unlisted.is_empty();
-        nothing_waits && !self.limbo.is_due() && self.refused.is_empty() && !self.retry_due
+        nothing_waits
+            && !self.limbo.is_due()
+            && self.refused.is_empty()
+            && !self.retry_due
+            && !self.names_due
     }
 
     pub(super) fn start_grace_if_due(&mut self) -> Result<(), GraceError> {

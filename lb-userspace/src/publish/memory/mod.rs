@@ -50,6 +50,8 @@ pub struct Memory {
     pub written: PerFamily<usize>,
     /// Keys that the kernel is to refuse.
     pub refuses: BTreeSet<FrontendKey>,
+    /// Names that it has room for.
+    pub max_names: usize,
     /// The second that it is.
     pub now: Cell<u64>,
     /// 10.96.0.0/16 and fd00::/16 are the Service networks, and what nobody has is refused.
@@ -79,6 +81,7 @@ impl Memory {
             next_ids: (0, 0),
             written: PerFamily::default(),
             refuses: BTreeSet::new(),
+            max_names: usize::MAX,
             now: Cell::new(0),
             refuse_unserved: false,
             affinity: RefCell::default(),
@@ -190,7 +193,14 @@ impl Store for Memory {
     }
 
     fn insert_names(&mut self, names: &[(u32, &str)]) -> Result<(), Partial> {
-        self.names.extend(names.iter().map(|(id, name)| (*id, (*name).to_owned())));
+        for (done, (id, name)) in names.iter().enumerate() {
+            if self.names.len() == self.max_names {
+                let source = io::Error::from_raw_os_error(libc::ENOMEM);
+                let source = StoreError { call: "insert", table: "lb_names", source };
+                return Err(Partial { done, source });
+            }
+            self.names.insert(*id, (*name).to_owned());
+        }
         Ok(())
     }
 

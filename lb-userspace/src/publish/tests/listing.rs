@@ -142,3 +142,27 @@ fn a_fence_passes_with_a_grace_period_that_starts_after_it() {
     twin.maintain(false).unwrap();
     assert!(twin.is_past(late) && twin.is_settled() && !grace.under_way.get());
 }
+
+#[test]
+fn names_that_the_kernel_refuses_are_tried_again_when_idle() {
+    let (mut twin, _) = twin(8, 16);
+    twin.store.max_names = 1;
+    let ports = [(1, "a/b/TCP"), (2, "a/c/TCP"), (3, "a/d/TCP")];
+    twin.publish(ports.map(|(number, name)| set(key(number), name, [1])));
+    assert_eq!(twin.reachable(key(3)), hosts(key(3), [1]), "served without a name");
+    assert_eq!(twin.store().names.len(), 1);
+    // One that goes unnamed leaves no name to delete.
+    twin.publish([remove(key(2))]);
+    twin.settle().unwrap();
+    assert!(!twin.is_settled());
+    twin.maintain(true).unwrap();
+    assert!(!twin.is_settled(), "there is still no room");
+    twin.store.max_names = 8;
+    twin.maintain(true).unwrap();
+    let names: Vec<_> = twin.store().names.values().cloned().collect();
+    assert_eq!(names, ["a/b/TCP", "a/d/TCP"]);
+    assert!(twin.is_settled());
+    twin.publish([remove(key(1)), remove(key(3))]);
+    twin.settle().unwrap();
+    assert!(twin.store().names.is_empty());
+}
