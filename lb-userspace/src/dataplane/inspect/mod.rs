@@ -181,9 +181,12 @@ impl Inspector {
             if frontends.get(&key, 0).ok() != Some(value) {
                 continue;
             }
+            // One that came since the names were read has its own by now.
+            let name = names.get(&service.id).copied();
+            let name = name.or_else(|| self.names.get(&service.id, 0).ok());
             let (address, port, number) = key.parts();
             let view = FrontendView {
-                name: names.get(&service.id).map(view::name_of).unwrap_or_default(),
+                name: name.as_ref().map(view::name_of).unwrap_or_default(),
                 address,
                 port,
                 protocol: view::protocol(number),
