@@ -66,7 +66,7 @@ impl FakeNode {
     }
 }
 
-/// A socket of `family` that is connected to `peer`.
+/// A socket of `family` that is connected to `peer`, from a port of its own.
 pub(super) fn socket(cookie: u64, family: Family, protocol: u8, peer: &str) -> Socket {
     let peer: SocketAddr = peer.parse().unwrap();
     let mut id = match family {
@@ -75,6 +75,7 @@ pub(super) fn socket(cookie: u64, family: Family, protocol: u8, peer: &str) -> S
     };
     id.destination_address = peer.ip();
     id.destination_port = peer.port();
+    id.source_port = cookie as u16;
     id.cookie = Socket::cookie_bytes(cookie);
     Socket { family, protocol, id }
 }
@@ -145,7 +146,14 @@ impl Diag for FakePlace {
         let inode = self.inode;
         let namespace =
             state.namespaces.iter_mut().find(|namespace| namespace.inode == inode).unwrap();
-        let place = namespace.sockets.iter().position(|other| other == socket);
+        // As the kernel does: by the addresses, then the cookie.
+        let addresses = |socket: &Socket| {
+            let id = SocketId { cookie: [0; 8], ..socket.id.clone() };
+            (socket.family, socket.protocol, format!("{id:?}"))
+        };
+        let found =
+            namespace.sockets.iter().rposition(|other| addresses(other) == addresses(socket));
+        let place = found.filter(|place| namespace.sockets[*place] == *socket);
         let place = place.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
         namespace.sockets.remove(place);
         state.destroyed.push(socket.cookie());

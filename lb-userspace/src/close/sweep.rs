@@ -129,8 +129,29 @@ fn find(
     found
 }
 
-fn destroy(diag: &mut impl Diag, inode: u64, found: Vec<(Stale, Socket)>, swept: &mut Swept) {
+/// Closes what was found. The kernel looks a socket up by its addresses and compares the cookie
+/// after: of several that share all addresses (SO_REUSEPORT) it finds one, and another when that
+/// is closed. So those that it did not find are tried again as long as one goes.
+fn destroy(diag: &mut impl Diag, inode: u64, mut found: Vec<(Stale, Socket)>, swept: &mut Swept) {
     let mut told = false;
+    while !found.is_empty() {
+        let closed = swept.closed.len();
+        found = destroy_once(diag, inode, found, swept, &mut told);
+        if swept.closed.len() == closed {
+            swept.left.extend(found.drain(..).map(|(stale, _)| stale));
+        }
+    }
+}
+
+/// Returns those that the kernel does not find.
+fn destroy_once(
+    diag: &mut impl Diag,
+    inode: u64,
+    found: Vec<(Stale, Socket)>,
+    swept: &mut Swept,
+    told: &mut bool,
+) -> Vec<(Stale, Socket)> {
+    let mut again = Vec::new();
     let mut found = found.into_iter();
     while let Some((stale, socket)) = found.next() {
         let error = match diag.destroy(&socket) {
@@ -156,16 +177,20 @@ fn destroy(diag: &mut impl Diag, inode: u64, found: Vec<(Stale, Socket)>, swept:
                 continue;
             }
             // It went, or the kernel found another socket with the same addresses.
-            Some(libc::ENOENT) => {}
+            Some(libc::ENOENT) => {
+                again.push((stale, socket));
+                continue;
+            }
             // One error for each namespace says enough.
-            _ if told => {}
+            _ if *told => {}
             _ => {
-                told = true;
+                *told = true;
                 swept.errors.push(CloseError::Destroy { inode, source: error });
             }
         }
         swept.left.push(stale);
     }
+    again
 }
 
 #[cfg(test)]

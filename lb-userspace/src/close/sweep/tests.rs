@@ -158,6 +158,22 @@ fn a_socket_that_went_meanwhile_is_no_error() {
 }
 
 #[test]
+fn any_number_that_share_all_addresses_are_closed_at_once() {
+    // The kernel finds the last of them, the list begins with the first.
+    let sockets = (11..19).map(|cookie| {
+        let mut socket = socket(cookie, Family::Inet6, UDP, POD);
+        socket.id.source_port = 4000;
+        socket
+    });
+    let mut node = FakeNode::default().with(1, sockets.collect());
+    let all = (11..19).map(|socket| stale(socket, UDP, 1, POD)).collect();
+    let swept = sweep(&mut node, all, false);
+    assert_eq!(node.destroyed(), (11..19).collect::<Vec<_>>());
+    assert!(swept.left.is_empty() && swept.errors.is_empty());
+    assert_eq!(node.lists().len(), 2, "listed once for each family");
+}
+
+#[test]
 fn a_refused_closing_is_reported_once_for_a_namespace() {
     let sockets = [11, 12].map(|cookie| socket(cookie, Family::Inet, UDP, POD));
     let mut node = FakeNode::default().with(1, sockets.to_vec());
