@@ -11,8 +11,7 @@
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::{
     Counter, Earlier, Family, FrontendKey4, FrontendKey6, Place, Selected, Selection, Tables, V4,
-    V6, select,
-    select::stays,
+    V6, select, select::stays,
 };
 
 use crate::{

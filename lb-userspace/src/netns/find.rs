@@ -5,9 +5,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -76,10 +76,11 @@ impl Files {
         if self.files.contains_key(&inode) {
             return Ok(true);
         }
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.ino(), file)));
-        match opened {
-            // Since its name was read, the process may have moved into another namespace, or
-            // something else may have been mounted here.
+        // Since its name was read, the process may have moved into another namespace, and something
+        // else may be at this descriptor or mounted here, be it a FIFO that nobody writes to.
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        match opened.and_then(|file| Ok((file.metadata()?.ino(), file))) {
             Ok((actual, file)) => {
                 if actual == inode {
                     self.files.insert(inode, file);

@@ -58,7 +58,7 @@ pub struct OptOuts {
 enum Message {
     Apply(Object),
     Delete(ObjectKey),
-    /// Answer when all that was sent before has been looked for once.
+    /// Answer when all that was sent before has been looked for.
     Settle(SyncSender<()>),
 }
 
@@ -83,9 +83,10 @@ impl OptOuts {
 
     /// Keeps what is told of Pods and Namespaces, and returns everything else.
     ///
-    /// [`Event::Synced`] is returned when the Pods told before it have been looked for once, and
-    /// what was found has been handed out: so nobody who waits for it attaches programs that
-    /// do not know yet whom to leave alone.
+    /// [`Event::Synced`] is returned when the Pods told before it have been looked for, and what was
+    /// found has been handed out: so nobody who waits for it attaches programs that do not know yet
+    /// whom to leave alone. If searches fail, that takes up to three seconds, and then nobody opts
+    /// out until one succeeds.
     pub fn take(&self, event: Event) -> Option<Event> {
         match event {
             Event::Apply(object @ (Object::Pod(_) | Object::Namespace(_))) => {

@@ -22,6 +22,8 @@ use crate::chain::chain;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// up to this.
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// The last pause for which the first result is waited for, if searching fails: three seconds in all.
+const AWAITED: Duration = Duration::from_millis(1600);
 /// Messages that are taken in before a search.
 const FOLDED: usize = 10_000;
 
@@ -37,6 +39,8 @@ pub(super) struct Resolver<F, O> {
     /// Pods that were said to be missing.
     missing: BTreeSet<PodName>,
     retry: Option<Retry>,
+    /// Who waits for the first result.
+    waiting: Vec<SyncSender<()>>,
     /// False once the kernel has turned out to be too old.
     possible: bool,
 }
@@ -58,6 +62,7 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             notices: BTreeSet::new(),
             missing: BTreeSet::new(),
             retry: None,
+            waiting: Vec::new(),
             possible: true,
         }
     }
@@ -79,18 +84,18 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
                 Err(RecvTimeoutError::Timeout) => self.search(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.answer();
         }
     }
 
     /// Takes in messages and searches if they concern a Pod that opts out or did.
     fn take(&mut self, messages: impl Iterator<Item = Message>) {
         let mut told = BTreeSet::new();
-        let mut waiting: Vec<SyncSender<()>> = Vec::new();
         for message in messages {
             match message {
                 Message::Apply(object) => told.extend(self.registry.apply(&object)),
                 Message::Delete(key) => self.registry.delete(key),
-                Message::Settle(answer) => waiting.push(answer),
+                Message::Settle(answer) => self.waiting.push(answer),
             }
         }
         self.tell_notices();
@@ -102,11 +107,22 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             self.retry = None;
             self.search();
         }
-        if !waiting.is_empty() && self.cookies.is_none() {
+    }
+
+    /// Answers those who wait for the first result: programs should never run without knowing whom
+    /// to leave alone. A search that goes on failing is not waited for any longer.
+    fn answer(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        if self.cookies.is_none() {
+            if self.retry.as_ref().is_some_and(|retry| retry.pause <= AWAITED) {
+                return;
+            }
             self.hand_out(BTreeSet::new());
         }
-        for answer in waiting {
-            // Whoever waited has gone.
+        for answer in self.waiting.drain(..) {
+            // Whoever waited may have gone.
             let _ = answer.send(());
         }
     }

@@ -19,7 +19,8 @@ const AT_MOST: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Node {
     cookies: BTreeMap<IpAddr, BTreeSet<u64>>,
-    broken: bool,
+    /// Searches that are to fail.
+    failures: usize,
     old: bool,
     searches: usize,
 }
@@ -34,7 +35,8 @@ impl Find for Fake {
         if node.old {
             return Err(FindError::NoCookies);
         }
-        if node.broken {
+        if node.failures > 0 {
+            node.failures -= 1;
             let source = io::ErrorKind::OutOfMemory.into();
             return Err(FindError::Addresses { inode: 1, source });
         }
@@ -188,12 +190,32 @@ fn a_search_that_fails_keeps_the_set_and_is_made_again() {
     world.apply(out("a", "10.0.0.1"));
     assert_eq!(world.next(), [1]);
     world.put("10.0.0.2", &[2]);
-    world.node.lock().unwrap().broken = true;
+    world.node.lock().unwrap().failures = usize::MAX;
     world.apply(out("b", "10.0.0.2"));
     world.settle();
     assert_eq!(world.all(), Vec::<Vec<u64>>::new());
-    world.node.lock().unwrap().broken = false;
+    world.node.lock().unwrap().failures = 0;
     assert_eq!(world.next(), [1, 2]);
+}
+
+#[test]
+fn a_first_search_that_fails_is_waited_for() {
+    let world = World::new();
+    world.put("10.0.0.1", &[1]);
+    world.node.lock().unwrap().failures = 2;
+    world.apply(out("a", "10.0.0.1"));
+    world.settle();
+    assert_eq!(world.all(), [[1]], "nobody was told before that nobody opts out");
+    assert_eq!(world.searches(), 3);
+}
+
+#[test]
+fn a_first_search_that_fails_for_good_is_not_waited_for_longer() {
+    let world = World::new();
+    world.node.lock().unwrap().failures = usize::MAX;
+    world.apply(out("a", "10.0.0.1"));
+    world.settle();
+    assert_eq!(world.all(), [NONE]);
 }
 
 #[test]
