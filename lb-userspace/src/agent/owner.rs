@@ -90,10 +90,10 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
-    /// the start is published, with the number of frontends that could not be: no earlier, since a
+    /// the start is published, with the frontends that could not be: no earlier, since a
     /// frontend without its backends would refuse. Returns what `attach` returned, so that the
     /// caller decides when it ends.
-    pub fn run<A>(mut self, attach: impl FnOnce(usize) -> Result<A>) -> Result<Option<A>> {
+    pub fn run<A>(mut self, attach: impl FnOnce(&[Failure]) -> Result<A>) -> Result<Option<A>> {
         let mut attach = Some(attach);
         let mut attached = None;
         // After this the programs of the generation before have run for the last time.
@@ -107,7 +107,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             let first = match first {
                 Err(RecvTimeoutError::Timeout) => {
                     let failures = self.core.publisher().maintain(true)?;
-                    self.failed(failures);
+                    self.failed(&failures);
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -118,20 +118,20 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             let Some(Taken { events, synced, arrivals }) = self.take(first)? else {
                 return Ok(attached);
             };
-            let mut failures = 0;
+            let mut failures = Vec::new();
             if events > 0 {
                 let outcome = self.core.publish()?;
-                failures = outcome.failures.len();
                 self.metrics.published(&arrivals);
                 log(events, &outcome);
-                self.failed(outcome.failures);
+                self.failed(&outcome.failures);
+                failures = outcome.failures;
             }
             if synced && let Some(attach) = attach.take() {
-                attached = Some(attach(failures)?);
+                attached = Some(attach(&failures)?);
                 alone = Some(self.core.publisher().fence());
             }
             let later = self.core.publisher().maintain(false)?;
-            self.failed(later);
+            self.failed(&later);
             if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
                 alone = None;
                 let before = self.core.publisher().next_backend_id();
@@ -150,7 +150,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     }
 
     /// Counts and logs what could not be brought to its wanted state.
-    fn failed(&self, failures: Vec<Failure>) {
+    fn failed(&self, failures: &[Failure]) {
         self.metrics.failed_to_publish(failures.len());
         for failure in failures {
             error!("{failure} keeps what it has of its backends: {}", failure.source);

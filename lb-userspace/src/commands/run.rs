@@ -28,7 +28,7 @@ use crate::{
     model::Model,
     netns,
     optout::{OnThisNode, OptOuts},
-    publish::{Ids, Publisher},
+    publish::{Failure, Ids, Publisher, Reason, Sizes},
     source::addresses,
 };
 
@@ -86,11 +86,15 @@ pub fn run(options: Run) -> Result<()> {
     let source = source::start(&options, out, metrics.clone())?;
 
     let pinned = pins.is_some();
+    let sizes = settings.sizes;
     let attached = Owner::new(core, node, messages, metrics).run(|failures| {
-        if failures > 0 && pins.as_ref().is_some_and(PinDir::in_force) {
+        if let Some(pins) = pins.as_ref().filter(|pins| pins.in_force())
+            && are_worse(failures, carried::sizes(pins.path()), sizes)
+        {
             bail!(
-                "{failures} frontends could not be published, see above: the tables of the agent \
-                 before stay in force"
+                "{} frontends could not be published, see above: the tables of the agent before \
+                 stay in force",
+                failures.len()
             );
         }
         let attachment = Attachment::new(&object, &cgroup, pins)?;
@@ -141,6 +145,16 @@ fn carry_over(pins: Option<&PinDir>, settings: &mut Settings) -> Ids {
             Ids::default()
         }
     }
+}
+
+/// Whether tables may serve less than those before, of which these are the sizes, if they can be
+/// read. Tables of the same size that are full again are no reason: they have an agent, whom the
+/// next start would find no better.
+fn are_worse(failures: &[Failure], before: Option<Sizes>, now: Sizes) -> bool {
+    let is_refused = |failure: &Failure| matches!(failure.source, Reason::Store(_));
+    let shrunk = before
+        .is_none_or(|before| now.frontends < before.frontends || now.backends < before.backends);
+    failures.iter().any(|failure| shrunk || is_refused(failure))
 }
 
 /// Logs what was made, and what this kernel lacks.

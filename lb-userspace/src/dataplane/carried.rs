@@ -19,7 +19,7 @@ use super::{
     attach::is_half_replaced,
     inspect::{InspectError, Inspector, Location},
 };
-use crate::publish::{Family, Ids, UsedUp};
+use crate::publish::{Family, Ids, Sizes, UsedUp};
 
 /// The maps that are carried over, with the shape that they must have. The size counts for the
 /// affinity alone: socket storage has none.
@@ -49,6 +49,12 @@ pub(super) fn compatible(directory: &Path, affinity: u32) -> Vec<(&'static str, 
         same.then_some((name, path))
     });
     pins.collect()
+}
+
+/// The sizes of the tables in a pin directory, if they are there.
+pub(crate) fn sizes(directory: &Path) -> Option<Sizes> {
+    let entries = |name| MapInfo::from_pin(directory.join(name)).ok().map(|it| it.max_entries());
+    Some(Sizes::new(entries("lb_frontends4")?, entries("lb_backends4")?))
 }
 
 /// Why nothing is carried over.
