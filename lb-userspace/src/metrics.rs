@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::source::Arrival;
+use crate::{close::Report, source::Arrival};
 
 /// All metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -24,6 +24,9 @@ pub struct Metrics {
     /// From what changed in the cluster to the kernel's tables: point 30 of the semantics.
     network_programming: Histogram,
     failures: Counter,
+    waits: Counter,
+    closed: Family<Transport, Counter>,
+    missed: Counter,
     lists: Family<Resource, Counter>,
     errors: Family<Resource, Counter>,
 }
@@ -32,6 +35,12 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Resource {
     resource: &'static str,
+}
+
+/// "tcp" or "udp".
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Transport {
+    protocol: &'static str,
 }
 
 impl Metrics {
@@ -43,6 +52,9 @@ impl Metrics {
             // As kube-proxy's, and finer where there is something to see: 1 ms to 4 minutes.
             network_programming: Histogram::new(exponential_buckets(1e-3, 2.0, 19)),
             failures: Counter::default(),
+            waits: Counter::default(),
+            closed: Family::default(),
+            missed: Counter::default(),
             lists: Family::default(),
             errors: Family::default(),
         }
@@ -51,6 +63,19 @@ impl Metrics {
     /// So many frontends could not be brought to their wanted state.
     pub(crate) fn failed_to_publish(&self, frontends: usize) {
         self.failures.inc_by(frontends as u64);
+    }
+
+    /// Publishing has waited so often for a grace period, in all.
+    pub(crate) fn waited(&self, times: u64) {
+        self.waits.inc_by(times.saturating_sub(self.waits.get()));
+    }
+
+    /// A pass over the sockets of backends that are gone has ended.
+    pub(crate) fn swept(&self, report: &Report) {
+        for (protocol, closed) in [("tcp", report.tcp), ("udp", report.udp)] {
+            self.closed.get_or_create(&Transport { protocol }).inc_by(closed as u64);
+        }
+        self.missed.inc_by(report.missed as u64);
     }
 
     /// What arrived so is in the tables now.
@@ -97,6 +122,22 @@ impl Metrics {
             self.failures.clone(),
         );
         registry.register(
+            "publication_waits",
+            "Times that publishing waited for a grace period, since readers may have held what was left of a table",
+            self.waits.clone(),
+        );
+        registry.register(
+            "sockets_closed",
+            "Connected sockets closed because their backend stopped serving",
+            self.closed.clone(),
+        );
+        registry.register(
+            "sockets_missed",
+            "Sockets whose backend stopped serving and that were not closed: not found in any network \
+             namespace that the agent sees, closed or connected elsewhere meanwhile, or refused by the kernel",
+            self.missed.clone(),
+        );
+        registry.register(
             "watch_lists",
             "Lists of a resource that were read to their end: the first, and those after a watch that \
              could not go on",
@@ -135,6 +176,10 @@ mod tests {
         let arrivals = [Some(trigger), Some(ahead), None].map(|trigger| Arrival { at, trigger });
         metrics.published(&arrivals);
         metrics.failed_to_publish(2);
+        metrics.waited(3);
+        metrics.waited(5);
+        metrics.swept(&Report { udp: 4, missed: 1, ..Report::default() });
+        metrics.swept(&Report { udp: 1, tcp: 2, ..Report::default() });
         metrics.listed("services");
         metrics.failed("endpointslices");
         let text = metrics.text();
@@ -144,6 +189,10 @@ mod tests {
             "socklb_network_programming_duration_seconds_bucket{le=\"2.048\"} 0",
             "socklb_network_programming_duration_seconds_bucket{le=\"4.096\"} 1",
             "socklb_publication_failures_total 2",
+            "socklb_publication_waits_total 5",
+            "socklb_sockets_closed_total{protocol=\"udp\"} 5",
+            "socklb_sockets_closed_total{protocol=\"tcp\"} 2",
+            "socklb_sockets_missed_total 1",
             "socklb_watch_lists_total{resource=\"services\"} 1",
             "socklb_watch_errors_total{resource=\"endpointslices\"} 1",
         ] {

@@ -43,6 +43,31 @@ fn check_loads_the_programs_and_says_what_is_there() {
 }
 
 #[test]
+fn check_says_that_a_container_sees_no_pods_and_which_ports_may_meet() {
+    lab::isolated(|_| {
+        let check = |range: &str| {
+            std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)?;
+            // As a container has it: a PID namespace, in which it is the first process.
+            let output = Command::new("unshare")
+                .args(["--pid", "--fork", "--mount-proc"])
+                .arg(lab::agent::binary()?)
+                .args(["check", "--json"])
+                .output()
+                .context("cannot start unshare, which util-linux has")?;
+            let report: Value = serde_json::from_slice(&output.stdout)?;
+            let (there, not) = names(&report["features"])?;
+            assert!(not.contains(&"namespaces"), "{report}");
+            anyhow::Ok((there.contains(&"node ports"), not.contains(&"node ports")))
+        };
+        assert_eq!(check("32768 60999")?, (true, false));
+        assert_eq!(check("32767 60999")?, (false, true));
+        std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "30000-32767")?;
+        assert_eq!(check("1024 60999")?, (true, false));
+        Ok(())
+    });
+}
+
+#[test]
 fn check_fails_where_nothing_could_be_balanced() {
     lab::isolated(|_| {
         // Root without any privilege: what a container without capabilities is.

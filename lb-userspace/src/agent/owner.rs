@@ -74,6 +74,8 @@ pub struct Owner<S, G, N> {
     surroundings: N,
     messages: Receiver<Message>,
     metrics: Metrics,
+    /// Arrivals that are not in the tables as a whole: a new frontend waits for its key.
+    unlisted: Vec<Arrival>,
     /// When the Service networks can be changed, and to what.
     networks: Option<(Period, Vec<IpNet>)>,
 }
@@ -86,7 +88,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         messages: Receiver<Message>,
         metrics: Metrics,
     ) -> Self {
-        Self { core, surroundings, messages, metrics, networks: None }
+        Self { core, surroundings, messages, metrics, unlisted: Vec::new(), networks: None }
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
@@ -121,7 +123,11 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             let mut failures = Vec::new();
             if events > 0 {
                 let outcome = self.core.publish()?;
-                self.metrics.published(&arrivals);
+                // What failed is not published; of what came with it nobody knows which it is.
+                if outcome.failures.is_empty() {
+                    self.unlisted.extend(arrivals);
+                }
+                self.time_published();
                 log(events, &outcome);
                 self.failed(&outcome.failures);
                 failures = outcome.failures;
@@ -132,6 +138,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             }
             let later = self.core.publisher().maintain(false)?;
             self.failed(&later);
+            self.time_published();
             if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
                 alone = None;
                 let before = self.core.publisher().next_backend_id();
@@ -147,6 +154,16 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 self.surroundings.close(gone);
             }
         }
+    }
+
+    /// Times what arrived, unless something of it is not in the tables yet.
+    fn time_published(&mut self) {
+        let publisher = self.core.publisher();
+        if publisher.has_listed_all() {
+            self.metrics.published(&self.unlisted);
+            self.unlisted.clear();
+        }
+        self.metrics.waited(publisher.stats().waits);
     }
 
     /// Counts and logs what could not be brought to its wanted state.

@@ -4,6 +4,7 @@
 //! and closes one UDP socket of its own.
 
 mod features;
+mod ports;
 mod programs;
 mod table;
 

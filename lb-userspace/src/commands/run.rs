@@ -3,6 +3,7 @@
 //! Nothing is decided here but the order of starting; a new source or a new table is one more line.
 
 pub(super) mod cgroup;
+mod descriptors;
 mod node;
 mod settings;
 mod signals;
@@ -36,6 +37,7 @@ use crate::{
 pub fn run(options: Run) -> Result<()> {
     let (sender, messages) = mpsc::channel();
     let signals = signals::listen(sender.clone())?;
+    descriptors::raise();
     // The lock early: a second agent must fail before it makes anything.
     let pins = if options.no_pin { None } else { Some(PinDir::open(&options.pin)?) };
     tell_of_others(pins.as_ref());
@@ -46,7 +48,8 @@ pub fn run(options: Run) -> Result<()> {
     let mut object = Object::load(&settings)?;
     report(&object)?;
     let config = KernelConfig::new(&object, &configuration)?;
-    let closer = node::closer(&mut object, options.close_stale)?;
+    let metrics = Metrics::new();
+    let closer = node::closer(&mut object, options.close_stale, metrics.clone())?;
 
     let ended = sender.clone();
     let grace = KernelGrace::new(move || {
@@ -56,7 +59,6 @@ pub fn run(options: Run) -> Result<()> {
     let publisher = Publisher::new(object.store()?, grace, settings.sizes, ids);
     let core = Core::new(Model::new(settings::model(&options)), publisher);
     let node = Node::new(config, closer, &options);
-    let metrics = Metrics::new();
     let health = Health::new(sender.clone(), metrics.clone());
     let served = options.health.map(|address| {
         let served = health.clone().serve(address);
@@ -168,6 +170,12 @@ fn report(object: &Object) -> Result<()> {
     );
     if !object.refuses_with_errno {
         warn!("this kernel has no bpf_set_retval (5.18): a refused connect fails with EPERM");
+    }
+    if !netns::sees_the_node() {
+        warn!(
+            "this agent is in a PID namespace of its own (hostPID: true is missing): it finds no Pod, \
+             neither to leave it alone nor to close its sockets when their backend goes"
+        );
     }
     for loaded in object.programs() {
         if let Some(error) = &loaded.error {

@@ -16,9 +16,12 @@ mod find;
 mod mounts;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
-    os::{fd::AsFd as _, unix::net::UnixDatagram},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::MetadataExt as _, net::UnixDatagram},
+    },
     panic,
     path::{Path, PathBuf},
     thread::{self, ScopedJoinHandle},
@@ -31,6 +34,8 @@ use crate::dataplane;
 
 /// The calling thread's namespace.
 const CURRENT: &str = "/proc/thread-self/ns/net";
+/// Inode number of the first PID namespace (include/linux/proc_ns.h).
+const PROC_PID_INIT_INO: u64 = 0xefff_fffc;
 
 /// A network namespace could not be found or entered.
 #[derive(Debug, Error)]
@@ -141,6 +146,15 @@ pub fn namespaces(search: Search) -> Result<Found, NamespaceError> {
         namespaces.collect::<Result<_, NamespaceError>>()
     })??;
     Ok(Found { namespaces, denied: found.denied })
+}
+
+/// Whether the processes of the whole node can be seen: the agent shares the host's PID namespace, or
+/// that of a node which is itself a container, as `kind` makes them.
+pub(crate) fn sees_the_node() -> bool {
+    let is_first = fs::metadata("/proc/self/ns/pid").is_ok_and(|it| it.ino() == PROC_PID_INIT_INO);
+    // In a container's own namespace the first process is the container's.
+    let cgroup = |process: &str| fs::read(format!("/proc/{process}/cgroup")).ok();
+    is_first || cgroup("1") != cgroup("self")
 }
 
 /// The cookie of the calling thread's network namespace. `None` before Linux 5.14.

@@ -62,6 +62,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Ok(failures)
     }
 
+    /// Whether the key of every frontend that is to be there is in the table.
+    pub fn has_listed_all(&self) -> bool {
+        self.unlisted.is_empty()
+    }
+
     /// Whether nothing waits for a grace period or for [`Self::maintain`].
     pub fn is_settled(&self) -> bool {
         let nothing_waits = self.gone.is_empty() && self.unlisted.is_empty();

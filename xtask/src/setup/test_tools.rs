@@ -23,7 +23,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them.
-pub(crate) const ALL: [Tool; 11] = [
+pub(crate) const ALL: [Tool; 12] = [
     Tool { program: "bpftool", package: "bpftool", called_by_tests: true },
     Tool { program: "ip", package: "iproute2", called_by_tests: true },
     Tool { program: "curl", package: "curl", called_by_tests: true },
@@ -33,6 +33,7 @@ pub(crate) const ALL: [Tool; 11] = [
     Tool { program: "iperf3", package: "iperf3", called_by_tests: true },
     Tool { program: "getent", package: "libc-bin", called_by_tests: true },
     Tool { program: "setpriv", package: "util-linux", called_by_tests: true },
+    Tool { program: "unshare", package: "util-linux", called_by_tests: true },
     Tool { program: "busybox", package: "busybox-static", called_by_tests: false },
     Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", called_by_tests: false },
 ];

@@ -8,7 +8,13 @@ use std::path::Path;
 use rustix::{fs::statfs, thread::CapabilitySet};
 use serde::Serialize;
 
-use crate::{close, commands::run::cgroup, dataplane::BPF_FS_MAGIC, netns::current_cookie};
+use super::ports;
+use crate::{
+    close,
+    commands::run::cgroup,
+    dataplane::BPF_FS_MAGIC,
+    netns::{current_cookie, sees_the_node},
+};
 
 /// Something that is there or not.
 #[derive(Debug, Serialize)]
@@ -40,9 +46,9 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
         }),
         cgroup2(),
         bpffs(pin),
-        optional("namespaces", admin && has(CapabilitySet::SYS_PTRACE), || {
-            "sockets of Pods are not closed and opt-outs not found: run as root in the host's PID \
-             namespace, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        optional("namespaces", admin && has(CapabilitySet::SYS_PTRACE) && sees_the_node(), || {
+            "sockets of Pods are not closed and opt-outs not found: run as root, or with \
+             CAP_SYS_ADMIN and CAP_SYS_PTRACE, in the host's PID namespace (hostPID: true)"
                 .into()
         }),
         optional("bpf_set_retval", refuses_with_errno == Some(true), || {
@@ -62,6 +68,16 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
         sock_destroy(),
         optional("IPv6", Path::new("/proc/net/if_inet6").exists(), || {
             "nothing is balanced over IPv6: the kernel does without (ipv6.disable=1?)".into()
+        }),
+        optional("node ports", ports::are_kept_apart(), || {
+            format!(
+                "the kernel may give one of the ports {}-{} to a socket that asks for any, and what \
+                 is sent to that socket from this node goes to the Service whose node port it is: \
+                 keep them out of net.ipv4.ip_local_port_range, or name those that are used in \
+                 net.ipv4.ip_local_reserved_ports",
+                ports::NODE_PORTS.start(),
+                ports::NODE_PORTS.end()
+            )
         }),
         optional("SCTP", false, || {
             "SCTP is never balanced, since its sockets fire no hook: leave such Services to \

@@ -15,6 +15,7 @@ use crate::{
     cli::{CloseStale, Run},
     close::{Closer, Gone, Request},
     dataplane::{KernelConfig, Object, Origins, ServiceNetworks},
+    metrics::Metrics,
 };
 
 /// The node, as far as the owner acts on it.
@@ -35,7 +36,11 @@ impl Node {
 }
 
 /// Starts to close stale sockets, if that is asked for and possible.
-pub(super) fn closer(object: &mut Object, stale: CloseStale) -> Result<Option<Closer>> {
+pub(super) fn closer(
+    object: &mut Object,
+    stale: CloseStale,
+    metrics: Metrics,
+) -> Result<Option<Closer>> {
     let which = match stale {
         CloseStale::None => return Ok(None),
         CloseStale::Udp => Origins::Udp,
@@ -43,7 +48,7 @@ pub(super) fn closer(object: &mut Object, stale: CloseStale) -> Result<Option<Cl
     };
     match object.origins(which) {
         Ok(origins) => {
-            let closer = Closer::start(move || origins.read(), |_| ());
+            let closer = Closer::start(move || origins.read(), move |report| metrics.swept(report));
             Ok(Some(closer.context("cannot start the thread that closes stale sockets")?))
         }
         Err(error) => {
