@@ -69,7 +69,12 @@ fn ports(subset: &EndpointSubset) -> Vec<Port> {
 fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
     Endpoint {
         addresses: vec![address.ip.clone()],
-        conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+        // An address is there for a Pod, which is not ready since it cannot serve.
+        conditions: Some(EndpointConditions {
+            ready: Some(ready),
+            serving: Some(ready),
+            ..Default::default()
+        }),
         node_name: address.node_name.clone(),
         hostname: address.hostname.clone(),
         ..Endpoint::default()

@@ -217,9 +217,9 @@ fn endpoints_are_mirrored() {
     assert_eq!(
         slices,
         [
-            "web [:8080] 10.0.0.1 ready on n, 10.0.0.2, 10.0.0.4 ready",
-            "web [a:2 x:1] 10.0.0.3 ready",
-            "IPv6 web [:8080] fd00::1 ready",
+            "web [:8080] 10.0.0.1 ready serving on n, 10.0.0.2, 10.0.0.4 ready serving",
+            "web [a:2 x:1] 10.0.0.3 ready serving",
+            "IPv6 web [:8080] fd00::1 ready serving",
         ]
     );
     let headless = json!({"service.kubernetes.io/headless": ""});
@@ -233,7 +233,7 @@ fn endpoints_whose_slices_were_left_out_are_mirrored() {
         json!({"endpointslice.kubernetes.io/skip-mirror": "true"}),
         json!([{"addresses": [{"ip": "10.0.0.2"}], "ports": [{"name": "https", "port": 6443}]}]),
     );
-    assert_eq!(made([endpoints.clone()]), ["web [https:6443] 10.0.0.2 ready"]);
+    assert_eq!(made([endpoints.clone()]), ["web [https:6443] 10.0.0.2 ready serving"]);
     let by_hand = slice("IPv4", json!({"kubernetes.io/service-name": "web"}));
     assert_eq!(made([endpoints, by_hand]), NONE);
 }
@@ -267,7 +267,7 @@ fn what_is_given_by_hand_counts() {
     let by_slice = slice("IPv4", json!({"kubernetes.io/service-name": "web"}));
     let with = |more: &[&Value]| made(by_pods.iter().chain(more.iter().copied()).cloned());
     assert_eq!(with(&[]), ["web [:80] 10.0.0.1 ready serving"]);
-    assert_eq!(with(&[&by_endpoints]), ["web [:8080] 10.0.0.2 ready"]);
+    assert_eq!(with(&[&by_endpoints]), ["web [:8080] 10.0.0.2 ready serving"]);
     assert_eq!(with(&[&by_slice]), NONE);
     assert_eq!(with(&[&by_slice, &by_endpoints]), NONE);
 }

@@ -48,9 +48,9 @@ fn point_8_what_is_given_by_hand_counts_in_its_family() {
     let ports = json!([{"port": 8080}]);
     let listed =
         |ip: &str| endpoints(json!({}), json!([{"addresses": [{"ip": ip}], "ports": ports}]));
-    assert_eq!(with(&[&listed("10.0.0.2")]), ["web [:8080] 10.0.0.2 ready", six]);
+    assert_eq!(with(&[&listed("10.0.0.2")]), ["web [:8080] 10.0.0.2 ready serving", six]);
     // Those of the first family are none just now.
-    assert_eq!(with(&[&listed("fd00::2")]), ["IPv6 web [:8080] fd00::2 ready"]);
+    assert_eq!(with(&[&listed("fd00::2")]), ["IPv6 web [:8080] fd00::2 ready serving"]);
     assert_eq!(with(&[&endpoints(json!({}), json!([]))]), [six]);
     assert_eq!(with(&[&listed("fd00::2"), &slice("IPv6", of_web())]), NONE);
 }
