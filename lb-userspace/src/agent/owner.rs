@@ -74,7 +74,8 @@ pub struct Owner<S, G, N> {
     surroundings: N,
     messages: Receiver<Message>,
     metrics: Metrics,
-    /// Arrivals that are not in the tables as a whole: a new frontend waits for its key.
+    /// Arrivals that are not in the tables as a whole: a new frontend waits for its key. What else
+    /// came with it is timed with it.
     unlisted: Vec<Arrival>,
     /// When the Service networks can be changed, and to what.
     networks: Option<(Period, Vec<IpNet>)>,
@@ -109,7 +110,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             let first = match first {
                 Err(RecvTimeoutError::Timeout) => {
                     let failures = self.core.publisher().maintain(true)?;
-                    self.failed(&failures);
+                    self.failed_later(&failures);
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -137,7 +138,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 alone = Some(self.core.publisher().fence());
             }
             let later = self.core.publisher().maintain(false)?;
-            self.failed(&later);
+            self.failed_later(&later);
             self.time_published();
             if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
                 alone = None;
@@ -154,6 +155,14 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 self.surroundings.close(gone);
             }
         }
+    }
+
+    /// The same of frontends that waited for their key: nobody knows with which change they came.
+    fn failed_later(&mut self, failures: &[Failure]) {
+        if !failures.is_empty() {
+            self.unlisted.clear();
+        }
+        self.failed(failures);
     }
 
     /// Times what arrived, unless something of it is not in the tables yet.

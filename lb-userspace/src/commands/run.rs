@@ -149,9 +149,9 @@ fn carry_over(pins: Option<&PinDir>, settings: &mut Settings) -> Ids {
     }
 }
 
-/// Whether tables may serve less than those before, of which these are the sizes, if they can be
-/// read. Tables of the same size that are full again are no reason: they have an agent, whom the
-/// next start would find no better.
+/// Whether tables serve less than those before, of which these are the sizes, if they can be read.
+/// Tables of the same size that are full again are no reason, though another frontend may find no
+/// room: no later start would find more, and nobody would follow the old ones.
 fn are_worse(failures: &[Failure], before: Option<Sizes>, now: Sizes) -> bool {
     let is_refused = |failure: &Failure| matches!(failure.source, Reason::Store(_));
     let shrunk = before

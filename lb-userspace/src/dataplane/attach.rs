@@ -5,9 +5,9 @@
 //! last user does. Nothing here may leave a moment without a program where there was one.
 //!
 //! ```text
-//!  1. the new maps are pinned beside the old ones
-//!  2. what has no link in the cgroup gets one, pinned likewise    a failure so far changes nothing
-//!  3. each link that was pinned gets its new program; new links' pins get their names
+//!  1. the new maps are pinned beside the old ones     a failure so far changes nothing
+//!  2. what has no link in the cgroup gets one
+//!  3. each link that was pinned gets its new program; new links are pinned
 //!  4. links of hooks without a program go
 //!  5. the new maps' pins replace the old ones
 //! ```
@@ -61,7 +61,7 @@ impl Attachment {
         let links = match prepared {
             Ok(links) => links,
             Err(error) => {
-                place.unstage();
+                place.unstage_maps();
                 return Err(error);
             }
         };
@@ -101,17 +101,15 @@ impl Place<'_> {
         self.map_pins().try_for_each(|(name, path)| stage(&path, object.map_fd(name)?))
     }
 
-    fn unstage(&self) {
-        let hooks =
-            self.pins.into_iter().flat_map(|pins| HOOKS.map(|it| pins.path().join(it.name)));
-        for path in self.map_pins().map(|(_, path)| path).chain(hooks) {
+    fn unstage_maps(&self) {
+        for (_, path) in self.map_pins() {
             if let Err(error) = unstage(&path) {
                 tracing::warn!(error = crate::chain::chain(&error), "a pin stays behind");
             }
         }
     }
 
-    /// A link for each program, new where there was none: then its pin is staged.
+    /// A link for each program, new where there was none.
     fn links(&self, programs: &[(Hook, BorrowedFd<'_>)]) -> Result<Vec<Link>, AttachError> {
         programs.iter().map(|(hook, program)| self.link(hook, *program)).collect()
     }
@@ -128,9 +126,6 @@ impl Place<'_> {
             path: self.path.to_owned(),
             source,
         })?;
-        if let Some(pins) = self.pins {
-            stage(&pins.path().join(hook.name), fd.as_fd())?;
-        }
         Ok(Link { fd, is_new: true })
     }
 }
@@ -138,7 +133,7 @@ impl Place<'_> {
 /// A program's link to the cgroup.
 struct Link {
     fd: OwnedFd,
-    /// It runs the new program already, and its pin is staged, if there are pins.
+    /// It runs the new program already, and is not pinned.
     is_new: bool,
 }
 
@@ -146,6 +141,7 @@ impl Link {
     /// From here on the link that is pinned at `path` is this one, and runs this program.
     fn take_over(&self, path: &Path, program: BorrowedFd<'_>) -> Result<(), AttachError> {
         if self.is_new {
+            stage(path, self.fd.as_fd())?;
             return replace(path);
         }
         sys::update_link(self.fd.as_fd(), program)

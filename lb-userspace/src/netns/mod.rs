@@ -152,7 +152,8 @@ pub fn namespaces(search: Search) -> Result<Found, NamespaceError> {
 /// that of a node which is itself a container, as `kind` makes them.
 pub(crate) fn sees_the_node() -> bool {
     let is_first = fs::metadata("/proc/self/ns/pid").is_ok_and(|it| it.ino() == PROC_PID_INIT_INO);
-    // In a container's own namespace the first process is the container's.
+    // In a container's own namespace the first process is the container's. In one that a Pod's
+    // containers share it is the Pod's, which does not show here.
     let cgroup = |process: &str| fs::read(format!("/proc/{process}/cgroup")).ok();
     is_first || cgroup("1") != cgroup("self")
 }

@@ -22,7 +22,7 @@ use crate::chain::chain;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// up to this.
 const LAST_PAUSE: Duration = Duration::from_secs(10);
-/// The last pause for which the first result is waited for, if searching fails: three seconds in all.
+/// The last pause for which a result is waited for, if searching fails: three seconds in all.
 const AWAITED: Duration = Duration::from_millis(1600);
 /// Messages that are taken in before a search.
 const FOLDED: usize = 10_000;
@@ -39,7 +39,9 @@ pub(super) struct Resolver<F, O> {
     /// Pods that were said to be missing.
     missing: BTreeSet<PodName>,
     retry: Option<Retry>,
-    /// Who waits for the first result.
+    /// Whether the last search failed.
+    failed: bool,
+    /// Who waits for a result.
     waiting: Vec<SyncSender<()>>,
     /// False once the kernel has turned out to be too old.
     possible: bool,
@@ -62,6 +64,7 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             notices: BTreeSet::new(),
             missing: BTreeSet::new(),
             retry: None,
+            failed: false,
             waiting: Vec::new(),
             possible: true,
         }
@@ -109,16 +112,14 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
         }
     }
 
-    /// Answers those who wait for the first result: programs should never run without knowing whom
-    /// to leave alone. A search that goes on failing is not waited for any longer.
+    /// Answers those who wait for a result: programs should never run without knowing whom to leave
+    /// alone. A search that goes on failing is not waited for any longer.
     fn answer(&mut self) {
-        if self.waiting.is_empty() {
+        let goes_on = |retry: &Retry| retry.pause <= AWAITED;
+        if self.waiting.is_empty() || self.failed && self.retry.as_ref().is_some_and(goes_on) {
             return;
         }
         if self.cookies.is_none() {
-            if self.retry.as_ref().is_some_and(|retry| retry.pause <= AWAITED) {
-                return;
-            }
             self.hand_out(BTreeSet::new());
         }
         for answer in self.waiting.drain(..) {
@@ -138,7 +139,9 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             return;
         }
         let addresses = self.wanted.values().flatten().copied().collect();
-        let found = match self.find.find(&addresses) {
+        let found = self.find.find(&addresses);
+        self.failed = found.is_err();
+        let found = match found {
             Ok(found) => found,
             Err(error @ FindError::NoCookies) => {
                 warn!("opting out does not work: {error}; all Pods are balanced");

@@ -97,10 +97,20 @@ impl Ids {
         found.ok().map(|index| self.backends[index].2)
     }
 
-    /// Forgets the generation before.
-    pub(super) fn forget_earlier(&mut self) {
-        self.services = PerFamily::default();
+    /// The id that the generation before gave to a Service port.
+    pub(super) fn earlier_service(&self, family: Family, name: &str) -> Option<u32> {
+        self.services[family].get(name).copied()
+    }
+
+    /// Forgets the backends of the generation before. One that comes back from now on gets another
+    /// id, by which it is told from the one that went.
+    pub(super) fn forget_backends(&mut self) {
         self.backends = Vec::new();
+    }
+
+    /// Forgets its Service ports.
+    pub(super) fn forget_services(&mut self) {
+        self.services = PerFamily::default();
     }
 }
 
@@ -131,7 +141,12 @@ mod tests {
         assert_eq!(ids.service(Family::V6, "a/c/TCP"), 5);
         assert_eq!((ids.backend(3, address), ids.backend(4, address)), (Some(7), Some(8)));
         assert_eq!(ids.backend(5, address), None);
-        ids.forget_earlier();
-        assert_eq!((ids.service(Family::V4, "a/b/TCP"), ids.backend(3, address)), (6, None));
+        ids.forget_backends();
+        assert_eq!(
+            (ids.earlier_service(Family::V4, "a/b/TCP"), ids.backend(3, address)),
+            (Some(3), None)
+        );
+        ids.forget_services();
+        assert_eq!(ids.service(Family::V4, "a/b/TCP"), 6);
     }
 }

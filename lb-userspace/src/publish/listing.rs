@@ -69,6 +69,8 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     /// Forgets a frontend whose key is not in the table.
     pub(super) fn discard(&mut self, key: FrontendKey) {
         let Some(entry) = self.frontends.remove(&key) else { return };
+        // A socket may remember the slot as this key's, from an earlier time.
+        self.put_range(entry.slot, Range::GONE);
         self.limbo.retire(Resting::Slot(entry.slot));
         self.release(entry.port, entry.range);
         self.leave_port(entry.port);
@@ -76,8 +78,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// Makes the names of ports known to tools, and to the next agent, which finds their ids by
-    /// them. What the kernel refuses is tried again when there is nothing else to do.
-    pub(super) fn name_ports(&mut self, mut ports: Vec<u32>) {
+    /// them. What the kernel refuses is tried again when there is nothing else to do. Returns
+    /// whether it took all.
+    pub(super) fn name_ports(&mut self, mut ports: Vec<u32>) -> bool {
         ports.retain(|port| !self.ports[*port].named);
         ports.sort_unstable();
         ports.dedup();
@@ -85,25 +88,27 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let done = match self.store.insert_names(&names.collect::<Vec<_>>()) {
             Ok(()) => ports.len(),
             Err(Partial { done, source: StoreError { call, table, source } }) => {
-                let missing = ports.len() - done;
-                tracing::warn!(
-                    error = %source,
-                    missing,
-                    "{call} on {table} failed: Service ports have no name for tools, until another try"
-                );
-                self.names_due = true;
+                // Said once, until all have their name.
+                if !std::mem::replace(&mut self.names_due, true) {
+                    tracing::warn!(
+                        error = %source,
+                        missing = ports.len() - done,
+                        "{call} on {table} failed: Service ports have no name for tools for now"
+                    );
+                }
                 done
             }
         };
         for port in &ports[..done] {
             self.ports[*port].named = true;
         }
+        done == ports.len()
     }
 
     /// Tries again to name what could not be named.
     pub(super) fn name_the_rest(&mut self) {
-        if std::mem::take(&mut self.names_due) {
-            self.name_ports(self.ports.unnamed());
+        if self.names_due {
+            self.names_due = !self.name_ports(self.ports.unnamed());
         }
     }
 

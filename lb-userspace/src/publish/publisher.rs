@@ -157,9 +157,11 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         Stats { backends: used(Family::V4) + used(Family::V6), ..self.stats }
     }
 
-    /// The id of a Service port that has a frontend.
+    /// The id of a Service port that has a frontend, or that had one in the generation before and
+    /// may have found no room in this one.
     pub fn service_id(&self, name: &str, family: Family) -> Option<u32> {
-        self.ports.find(family, name).map(|port| port.id)
+        let port = self.ports.find(family, name);
+        port.map(|port| port.id).or_else(|| self.ids.earlier_service(family, name))
     }
 
     /// The id that the next new backend gets. No backend had it before, nor a later one.
@@ -167,10 +169,14 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         self.ids.next.backend
     }
 
-    /// Forgets the ids of the generation before, which take memory. To be called when everything
-    /// that was listed at the start is published.
+    /// Forgets the ids of the generation before, which take memory; those of Service ports not while
+    /// a frontend waits for room, whose sockets are known by them. To be called when everything that
+    /// was listed at the start is published.
     pub fn forget_earlier_ids(&mut self) {
-        self.ids.forget_earlier();
+        self.ids.forget_backends();
+        if self.unmet.is_empty() && self.refused.is_empty() {
+            self.ids.forget_services();
+        }
     }
 
     /// Carries out changes, in their order, which is that of their keys: the mark of an address

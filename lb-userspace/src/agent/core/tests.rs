@@ -119,3 +119,22 @@ fn point_22_what_serves_is_told_with_the_id_of_its_port() {
     let serving = ["10.0.0.2:1053", "10.0.0.3:1053"].map(|text| (id, address(text)));
     assert_eq!(core.serving_ids(), HashSet::from(serving));
 }
+
+#[test]
+fn point_22_sockets_of_a_service_that_finds_no_room_after_a_restart_are_known_to_be_served() {
+    let (sizes, grace) = (Sizes::new(8, 1), Manual::default());
+    let known = [(Family::V4, "ns/dns:dns/UDP".into(), 3)];
+    let ids = Ids::carried_over((4, 10), known, []).unwrap();
+    let model = Model::new(Options { track: Tracked::Udp, ..Options::default() });
+    let mut core = Core::new(model, Publisher::new(Memory::new(sizes), grace, sizes, ids));
+    for event in [service(), slice(&["10.0.0.1", "10.0.0.2"]), Event::Synced] {
+        core.apply(event);
+    }
+    assert_eq!(core.publish().unwrap().failures.len(), 1);
+    let backends = ["10.0.0.1:1053", "10.0.0.2:1053"].map(|it| (3, it.parse().unwrap()));
+    assert_eq!(core.serving_ids(), HashSet::from(backends));
+    // Its id is its own when it fits.
+    core.apply(slice(&["10.0.0.2"]));
+    assert!(core.publish().unwrap().failures.is_empty());
+    assert_eq!(core.serving_ids(), HashSet::from([backends[1]]));
+}

@@ -210,6 +210,19 @@ fn a_first_search_that_fails_is_waited_for() {
 }
 
 #[test]
+fn a_search_that_fails_after_another_is_waited_for_too() {
+    let world = World::new();
+    world.put("10.0.0.1", &[1]);
+    world.put("10.0.0.2", &[2]);
+    world.apply(out("a", "10.0.0.1"));
+    assert_eq!(world.next(), [1]);
+    world.node.lock().unwrap().failures = 2;
+    world.apply(out("b", "10.0.0.2"));
+    world.settle();
+    assert_eq!(world.all(), [[1, 2]]);
+}
+
+#[test]
 fn a_first_search_that_fails_for_good_is_not_waited_for_longer() {
     let world = World::new();
     world.node.lock().unwrap().failures = usize::MAX;

@@ -1,10 +1,10 @@
 //! Keys: when they are inserted and deleted, the marks of addresses that are another proxy's, and
 //! what the kernel refuses.
 
-use lb_common::Selection;
+use lb_common::{Earlier, Selection, V4, select::stays};
 
 use super::*;
-use crate::publish::Family;
+use crate::publish::{Family, Wire as _};
 
 /// The mark of an address.
 fn mark(number: u8) -> FrontendKey {
@@ -165,4 +165,28 @@ fn names_that_the_kernel_refuses_are_tried_again_when_idle() {
     twin.publish([remove(key(1)), remove(key(3))]);
     twin.settle().unwrap();
     assert!(twin.store().names.is_empty());
+}
+
+#[test]
+fn a_frontend_that_goes_before_its_key_is_inserted_leaves_nothing_in_its_slot() {
+    let (mut twin, _) = twin(4, 8);
+    let port = "a/b/TCP";
+    twin.publish([set(key(1), port, [1]), set(key(2), port, [1]), set(key(3), "a/c/TCP", [1])]);
+    let slot = twin.store().listed[&key(1)];
+    let earlier = Earlier { backend: twin.ids_of(key(1))[0], hint: 0 };
+    let remembers = |twin: &Twin| {
+        let (store, key) = (twin.store(), V4::key(&key(1)));
+        stays::<V4, _, _>(store, store, &key, slot, earlier).is_some()
+    };
+    assert!(remembers(&twin));
+    twin.publish([remove(key(1))]);
+    twin.settle().unwrap();
+    // It takes the same slot again, and its key waits for the end of a deletion.
+    twin.publish([remove(key(3))]);
+    twin.maintain(true).unwrap();
+    twin.publish([set(key(1), port, [1])]);
+    assert_eq!(twin.reachable(key(1)), None);
+    assert!(remembers(&twin), "the slot is another one");
+    twin.publish([remove(key(1))]);
+    assert!(!remembers(&twin));
 }
