@@ -213,7 +213,9 @@ fn iperf3_sends_over_tcp_and_udp() {
             let address = Dual::cluster_ip(10, IPERF).seen_by(family);
             for (transport, bytes) in [(Transport::Tcp, 1 << 20), (Transport::Udp, 100_000)] {
                 let received = iperf3::send(&programs, transport, address, bytes)?;
-                assert!((1..=bytes).contains(&received), "{address}: {received} of {bytes}");
+                // It sends whole blocks, one more than it has to when it is slow to notice, and does
+                // not count what comes after the end of the test.
+                assert!(received > bytes / 2, "{address}: {received} of {bytes}");
             }
         }
         Ok(())

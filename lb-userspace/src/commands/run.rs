@@ -4,6 +4,7 @@
 
 pub(super) mod cgroup;
 mod descriptors;
+mod lacks;
 mod node;
 mod settings;
 mod signals;
@@ -18,7 +19,11 @@ use anyhow::{Context as _, Result, bail};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
-use self::node::Node;
+use self::{
+    lacks::{Here, lacks},
+    node::Node,
+};
+use super::has_ipv6;
 use crate::{
     agent::{Core, Message, Owner},
     chain::chain,
@@ -168,21 +173,12 @@ fn report(object: &Object) -> Result<()> {
         bytes = object.memory()?,
         "tables made"
     );
-    if !object.refuses_with_errno {
-        warn!("this kernel has no bpf_set_retval (5.18): a refused connect fails with EPERM");
-    }
-    if !netns::sees_the_node() {
-        warn!(
-            "this agent is in a PID namespace of its own (hostPID: true is missing): it finds no Pod, \
-             neither to leave it alone nor to close its sockets when their backend goes"
-        );
-    }
-    for loaded in object.programs() {
-        if let Some(error) = &loaded.error {
-            let error = error.lines().next().unwrap_or_default();
-            warn!(hook = loaded.hook.name, error, "left out: {}", loaded.hook.consequence);
-        }
-    }
+    let here = Here {
+        refuses_with_errno: object.refuses_with_errno,
+        has_ipv6: has_ipv6(),
+        sees_the_node: netns::sees_the_node(),
+    };
+    lacks(here, object.programs()).for_each(|lack| warn!("{lack}"));
     Ok(())
 }
 

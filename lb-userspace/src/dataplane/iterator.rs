@@ -6,6 +6,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use aya::{Btf, Ebpf, programs::Iter};
@@ -44,6 +45,10 @@ impl Origins {
 #[derive(Debug)]
 pub struct OriginIterator {
     link: OwnedFd,
+    /// Instructions that the verifier went through (kernel 5.16).
+    pub instructions: Option<u32>,
+    /// What loading the program took.
+    pub took: Duration,
 }
 
 impl OriginIterator {
@@ -64,9 +69,13 @@ impl OriginIterator {
             .and_then(|program| program.try_into().ok())
             .ok_or(LoadError::Missing(name))?;
         let btf = Btf::from_sys_fs().map_err(|error| refused(error.into()))?;
+        let start = Instant::now();
         program.load(KIND, &btf).map_err(refused)?;
+        let took = start.elapsed();
+        let info = program.info().ok();
+        let instructions = info.and_then(|info| info.verified_instruction_count());
         let program = program.fd().map_err(refused)?;
-        Ok(Self { link: sys::link_iterator(program.as_fd(), map)? })
+        Ok(Self { link: sys::link_iterator(program.as_fd(), map)?, instructions, took })
     }
 
     /// The origins of all sockets that had one at the start and still have it, each once.

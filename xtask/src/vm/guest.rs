@@ -32,14 +32,15 @@ const TICK: Duration = Duration::from_millis(200);
 /// How many of the console's last lines are shown.
 const TAIL: usize = 60;
 
-/// Boots `kernel` and hands each line of the second serial line to `hear` until that returns
-/// `true`, which says that all is told.
+/// Boots `kernel`, whose command line ends with `append`, and hands each line of the second serial
+/// line to `hear` until that returns `true`, which says that all is told.
 ///
 /// # Errors
 /// When the machine ends before that, or takes longer than `limit`, with what its console says; or
 /// when it cannot be started at all.
 pub(super) fn run(
     kernel: &Kernel,
+    append: &str,
     initrd: &Path,
     scratch: &Path,
     limit: Duration,
@@ -58,7 +59,9 @@ pub(super) fn run(
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", COMMAND_LINE, "-serial"])
+        .arg("-append")
+        .arg(format!("{COMMAND_LINE} {append}"))
+        .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .args(["-serial", "stdio"])
         .stdin(Stdio::null())

@@ -35,8 +35,8 @@ use results::{Listener, Results};
 ///
 /// Kernels are downloaded once, to target/vm; remove that folder to get newer ones. Prints a table
 /// of tests and kernels. Exits with 1 if a test failed or a kernel did not boot; a test that a
-/// kernel cannot run is listed with its reason, and is no failure. Takes about a minute for each
-/// kernel. Needs qemu and busybox: `cargo xtask setup --test-tools`.
+/// kernel cannot run is listed with its reason, and is no failure. All tests take 5 to 25 minutes
+/// for each kernel. Needs qemu and busybox: `cargo xtask setup --test-tools`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The kernels; may be repeated, or a list with commas
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Minutes that one kernel may take
     #[arg(long, value_name = "MINUTES", default_value_t = 45, value_parser = clap::value_parser!(u64).range(1..=600))]
     limit: u64,
+    /// Words for the end of the kernels' command line, as ipv6.disable=1
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    append: String,
     /// Only tests whose PROGRAM::TEST contains one of these
     #[arg(last = true, value_name = "TEST_FILTER")]
     filters: Vec<String>,
@@ -73,6 +76,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         payload: &payload,
         contents: &contents,
         limit: Duration::from_secs(args.limit * 60),
+        append: &args.append,
     };
     let mut rows = Vec::new();
     for series in args.series() {
@@ -120,6 +124,8 @@ struct Matrix<'a> {
     payload: &'a Payload,
     contents: &'a Contents<'a>,
     limit: Duration,
+    /// What the kernels are told beside.
+    append: &'a str,
 }
 
 impl Matrix<'_> {
@@ -144,7 +150,7 @@ impl Matrix<'_> {
 
         let mut listener = Listener::new(self.payload);
         let bar = progress(&kernel.release, self.payload.count());
-        let outcome = guest::run(&kernel, &initrd, scratch, self.limit, |line| {
+        let outcome = guest::run(&kernel, self.append, &initrd, scratch, self.limit, |line| {
             let done = listener.hear(line);
             bar.set_position(listener.count() as u64);
             if let Some(name) = line.strip_prefix("test ") {

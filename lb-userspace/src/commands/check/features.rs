@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::ports;
 use crate::{
     close,
-    commands::run::cgroup,
+    commands::{has_ipv6, run::cgroup},
     dataplane::BPF_FS_MAGIC,
     netns::{current_cookie, sees_the_node},
 };
@@ -66,7 +66,7 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
                 .into()
         }),
         sock_destroy(),
-        optional("IPv6", Path::new("/proc/net/if_inet6").exists(), || {
+        optional("IPv6", has_ipv6(), || {
             "nothing is balanced over IPv6: the kernel does without (ipv6.disable=1?)".into()
         }),
         optional("node ports", ports::are_kept_apart(), || {

@@ -2,8 +2,6 @@
 //!
 //! This module must never keep a program loaded.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use crate::{
@@ -62,15 +60,14 @@ pub(super) fn load() -> AllLoaded {
 fn origins(object: &mut Object) -> Program {
     const CONSEQUENCE: &str =
         "--close-stale does nothing: sockets stay connected to backends that are gone";
-    let begin = Instant::now();
-    let error = object.origins(Origins::All).err();
-    let took = begin.elapsed();
+    let loaded = object.origins(Origins::All);
+    let iterator = loaded.as_ref().ok();
     Program {
         name: "origins".to_owned(),
-        instructions: None,
-        load_us: error.is_none().then_some(took.as_micros()),
-        supported: error.is_none(),
-        reason: reason(error.as_ref().map(|error| chain(error)).as_deref(), CONSEQUENCE),
+        instructions: iterator.and_then(|iterator| iterator.instructions),
+        load_us: iterator.map(|iterator| iterator.took.as_micros()),
+        supported: iterator.is_some(),
+        reason: reason(loaded.as_ref().err().map(|error| chain(error)).as_deref(), CONSEQUENCE),
     }
 }
 

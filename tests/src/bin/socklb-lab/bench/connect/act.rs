@@ -76,6 +76,7 @@ impl Work {
         let Self { act, family, to } = self;
         let address = move |to: Dual| to.seen_by(family);
         let (there, expected) = (address(site.address(to)), to.answer());
+        let shown = address(site.shown(to));
         Ok(match act {
             Act::TcpConnection => {
                 let mut next = site.addresses(to);
@@ -126,7 +127,7 @@ impl Work {
             Act::ReceiveFrom | Act::Peek => {
                 let socket = Socket::udp(family)?;
                 socket.send_to(PAYLOAD, there)?;
-                calls::receive(family, socket, sender, there, act == Act::Peek)?
+                calls::receive(family, socket, sender, shown, act == Act::Peek)?
             }
             Act::PeekAfterSixteen => {
                 let socket = calls::talks_to_sixteen(family, site)?;
@@ -145,7 +146,7 @@ impl Work {
                     Socket::udp(family)?
                 };
                 socket.connect(there)?;
-                ensure!(socket.peer()? == there, "{there} is not shown as the peer");
+                ensure!(socket.peer()? == shown, "{shown} is not shown as the peer");
                 Box::new(move |_| timed(Ok(()), || socket.peer().map(drop)))
             }
             Act::Bind => {

@@ -13,13 +13,13 @@ use lab::{
 };
 use lb_userspace::dataplane::hooks::HOOKS;
 
-use self::At::{All, Bare, Ends, Most, NoPeername, NoPeernameFew, NoPeernameMost};
+use self::At::{All, Bare, Ends, Most, NoPeername, NoPeernameFew, NoPeernameMost, Untold};
 use super::{
     PORT,
     act::{Act, Work},
     case::Case,
     sender::Sender,
-    site::{Site, To},
+    site::{Shown, Site, To},
 };
 
 /// Every case. Those that others are compared with come before them.
@@ -97,12 +97,16 @@ fn connect_udp(group: &mut Group<'_>) {
     group.add("-miss", All, Act::UdpConnect, To::Pod);
     group.add("-again-direct", Bare, Act::UdpReconnect, To::Pod);
     group.add("-again", Most, Act::UdpReconnect, To::Service);
+    group.add("-nopeername", Untold, Act::UdpConnect, To::Service);
 }
 
 fn sendmsg(group: &mut Group<'_>) {
     group.add("-udp-steady", All, Act::SendTo, To::DeadEnd);
     group.add("-udp-sixteen", Most, Act::SendToSixteen, To::DeadEnd);
+    group.add("-udp-steady-nopeername", Untold, Act::SendTo, To::DeadEnd);
     group.add("-udp-first", Ends, Act::FirstSendTo, To::DeadEnd);
+    group.add("-udp-affinity-steady", Most, Act::SendTo, To::Sticky);
+    group.add("-udp-affinity-first", Most, Act::FirstSendTo, To::Sticky);
     group.add("-miss", All, Act::SendTo, To::Unrouted);
     group.add("-miss-after-sixteen", Most, Act::SendToAfterSixteen, To::Unrouted);
 }
@@ -134,12 +138,14 @@ fn recvfrom(group: &mut Group<'_>) {
     group.add("-detached", Bare, Act::ReceiveFrom, To::Pod);
     group.add("-attached-miss", Ends, Act::ReceiveFrom, To::Pod);
     group.add("-service", Ends, Act::ReceiveFrom, To::Service);
+    group.add("-service-nopeername", Untold, Act::ReceiveFrom, To::Service);
 }
 
 fn getpeername(group: &mut Group<'_>) {
     group.add("-direct", Bare, Act::PeerName, To::Pod);
     group.add("", Ends, Act::PeerName, To::Service);
     group.add("-miss", Ends, Act::PeerName, To::Pod);
+    group.add("-nopeername", Untold, Act::PeerName, To::Service);
 }
 
 fn post_bind(group: &mut Group<'_>) {
@@ -191,24 +197,28 @@ enum At {
     NoPeernameFew,
     /// With most, likewise.
     NoPeernameMost,
+    /// With most, and no program that shows any socket the Service's address.
+    Untold,
 }
 
-/// One site for each number of frontends, with and without anything that TCP sockets remember.
+/// One site for each number of frontends, with and without anything that TCP sockets remember, and
+/// one where no socket is shown anything.
 struct Sites {
     bare: Rc<Site>,
     peername: [Rc<Site>; 3],
     nopeername: [Rc<Site>; 3],
+    untold: Rc<Site>,
 }
 
 impl Sites {
     fn new(lab: &Lab, pod: &Pod) -> Result<Self> {
         let pod = pod.dual(PORT);
-        let site = |frontends, peername| Site::new(lab, frontends, pod, peername).map(Rc::new);
-        let sites = |peername| {
-            anyhow::Ok([site(10, peername)?, site(10_000, peername)?, site(100_000, peername)?])
-        };
+        let site = |frontends, shown| Site::new(lab, frontends, pod, shown).map(Rc::new);
+        let sites =
+            |shown| anyhow::Ok([site(10, shown)?, site(10_000, shown)?, site(100_000, shown)?]);
         let bare = Rc::new(Site::bare(lab, pod)?);
-        Ok(Self { bare, peername: sites(true)?, nopeername: sites(false)? })
+        let (peername, nopeername) = (sites(Shown::All)?, sites(Shown::Udp)?);
+        Ok(Self { bare, peername, nopeername, untold: site(100_000, Shown::None)? })
     }
 
     fn at(&self, at: At, family: Family) -> Vec<&Rc<Site>> {
@@ -221,6 +231,7 @@ impl Sites {
             (NoPeername, V4 | V6) => vec![few_no, many_no, most_no],
             (NoPeername, Mapped) | (NoPeernameMost, _) => vec![most_no],
             (NoPeernameFew, _) => vec![few_no],
+            (Untold, _) => vec![&self.untold],
         }
     }
 }

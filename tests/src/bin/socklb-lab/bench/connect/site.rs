@@ -60,30 +60,46 @@ impl To {
     }
 }
 
+/// Which sockets are shown the Service's address, as `--peername` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    All,
+    /// TCP sockets do not even remember it.
+    Udp,
+    /// There are no programs that would show it.
+    None,
+}
+
 /// A cgroup, and what is in force there.
 pub(super) struct Site {
     cgroup: PathBuf,
     /// How many frontends lead to the Pod, in each family and for each of TCP and UDP.
     pub(super) frontends: u32,
     pod: Dual,
+    shown: Shown,
     plane: Option<Plane>,
 }
 
 impl Site {
     /// A cgroup without programs.
     pub(super) fn bare(lab: &Lab, pod: Dual) -> Result<Self> {
-        Ok(Self { cgroup: cgroup(lab, "bare")?, frontends: 0, pod, plane: None })
+        Ok(Self {
+            cgroup: cgroup(lab, "bare")?,
+            frontends: 0,
+            pod,
+            shown: Shown::None,
+            plane: None,
+        })
     }
 
-    /// A cgroup with all programs that socklb has. With `tcp_peername` TCP sockets are shown the
-    /// Service's address; without, they do not even remember it.
-    pub(super) fn new(lab: &Lab, frontends: u32, pod: Dual, tcp_peername: bool) -> Result<Self> {
-        let name = if tcp_peername { "frontends" } else { "nopeername" };
-        let cgroup = cgroup(lab, &format!("{name}-{frontends}"))?;
+    /// A cgroup with the programs that socklb has for this.
+    pub(super) fn new(lab: &Lab, frontends: u32, pod: Dual, shown: Shown) -> Result<Self> {
+        let cgroup = cgroup(lab, &format!("{shown:?}-{frontends}"))?;
         let entries = (frontends + DEAD_ENDS + 1) * 2;
         let settings = Settings {
-            note_tcp: tcp_peername,
-            reverse_tcp: tcp_peername,
+            note_tcp: shown == Shown::All,
+            reverse: shown != Shown::None,
+            reverse_tcp: shown == Shown::All,
             protect_node_ports: true,
             ..Settings::new(Sizes::new(entries * 2, entries))
         };
@@ -95,7 +111,7 @@ impl Site {
             plane.apply(changes.flat_map(|port| port.changes().collect::<Vec<_>>()))?;
         }
         plane.attach(&cgroup)?;
-        Ok(Self { cgroup, frontends, pod, plane: Some(plane) })
+        Ok(Self { cgroup, frontends, pod, shown, plane: Some(plane) })
     }
 
     /// Moves this process there: sockets made from now on belong to it.
@@ -105,9 +121,10 @@ impl Site {
     }
 
     /// How often a program ran, and for how long in all, while statistics were on. `None` without
-    /// programs.
+    /// that program.
     pub(super) fn statistics(&self, hook: &'static str) -> Result<Option<(u64, Duration)>> {
-        let plane = self.plane.as_ref();
+        let shows = hook.starts_with("recvmsg") || hook.starts_with("getpeername");
+        let plane = self.plane.as_ref().filter(|_| !shows || self.shown != Shown::None);
         Ok(plane.map(|plane| plane.object.statistics(hook)).transpose()?)
     }
 
@@ -120,6 +137,11 @@ impl Site {
             To::Sticky => vip(self.frontends + DEAD_ENDS),
             To::Unrouted => UNROUTED,
         }
+    }
+
+    /// The address that a UDP socket is shown when it was sent to another.
+    pub(super) fn shown(&self, to: To) -> Dual {
+        if self.shown == Shown::None { self.pod } else { self.address(to) }
     }
 
     /// The address of each call anew.
