@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
+use lab::requirement::Need;
 use lb_userspace::source::{
     Event,
     addresses::{self, Watcher},
@@ -112,7 +113,7 @@ fn switch_on(index: u32) -> Result<()> {
 
 #[test]
 fn addresses_come_and_go_on_any_interface_in_both_families() {
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         add(LOOPBACK, "192.0.2.1", 32)?;
         let followed = Followed::start()?;
         ensure!(
@@ -139,7 +140,7 @@ fn addresses_come_and_go_on_any_interface_in_both_families() {
 
 #[test]
 fn an_ipv6_address_counts_once_it_is_no_duplicate() {
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         pair("eth7", 7)?;
         let followed = Followed::start()?;
         followed.until(&[])?;
@@ -163,7 +164,7 @@ fn an_ipv6_address_counts_once_it_is_no_duplicate() {
 
 #[test]
 fn point_18b_addresses_of_kube_ipvs0_are_not_the_nodes() {
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         pair("kube-ipvs0", 7)?;
         add(7, "10.96.0.1", 32)?;
         let followed = Followed::start()?;

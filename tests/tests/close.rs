@@ -16,6 +16,7 @@ use lab::{
         mapped, origin, udp,
     },
     netns::Namespace,
+    requirement::Need,
 };
 use lb_common::layout::Origin;
 use lb_userspace::{
@@ -26,7 +27,7 @@ use socket2::{Domain, Socket, Type};
 
 #[test]
 fn point_22_udp_sockets_of_every_kind_are_closed_under_their_application() {
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         let (server4, server6) = (UdpSocket::bind((LOCAL4, 0))?, UdpSocket::bind((LOCAL6, 0))?);
         let (pod4, pod6) = (server4.local_addr()?, server6.local_addr()?);
         let device = udp(Domain::IPV4, pod4)?;
@@ -84,7 +85,7 @@ fn point_22_an_application_that_waits_for_an_answer_is_woken() {
 
 #[test]
 fn point_22_tcp_connections_are_closed_if_asked_for() {
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         let (server4, server6) = (TcpListener::bind((LOCAL4, 0))?, TcpListener::bind((LOCAL6, 0))?);
         let (pod4, pod6) = (server4.local_addr()?, server6.local_addr()?);
         let by_mapped = Socket::new(Domain::IPV6, Type::STREAM, None)?;
@@ -158,7 +159,7 @@ fn point_22_sockets_that_only_look_alike_are_left_alone() {
 
 #[test]
 fn point_22_every_namespace_is_reached_and_only_those_that_are_meant() {
-    lab::isolated(|lab| {
+    lab::isolated_with(&[Need::Ipv6], |lab| {
         let pod = lab.pod(1)?;
         let server = pod.namespace().run(|| UdpSocket::bind(pod.socket(53)))?;
         let backend: SocketAddr = server.local_addr()?;
@@ -212,7 +213,7 @@ fn point_22_sockets_that_share_all_addresses_are_closed_one_after_the_other() {
         }
         anyhow::Ok(())
     };
-    lab::isolated(|_| {
+    lab::isolated_with(&[Need::Ipv6], |_| {
         close(LOCAL4)?;
         close(LOCAL6)
     });
