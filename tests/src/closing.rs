@@ -20,9 +20,15 @@ use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
+    family::{Dual, Family},
+    manifest::Service,
+    pod::Pod,
     socket::{self as lab_socket, Errno},
-    stage::{PATIENCE, eventually},
+    stage::{PATIENCE, Stage, eventually},
 };
+
+/// A Service that no test uses for anything else.
+const FENCE: Dual = Dual::cluster_ip(13, 99);
 
 /// IANA's number of TCP.
 pub const TCP: u8 = 6;
@@ -191,6 +197,34 @@ pub fn expect_unharmed(socket: &lab_socket::Socket, what: &str) -> Result<()> {
     let received = rustix::net::recv(socket, &mut [0; 8], RecvFlags::DONTWAIT);
     ensure!(matches!(received, Err(Errno::AGAIN)), "{what} does not wait: {received:?}");
     ensure!(socket.peer().is_ok(), "{what} has lost its peer");
+    Ok(())
+}
+
+/// Fails unless what is sent to a server that echoes comes back.
+///
+/// # Errors
+/// When it does not.
+pub fn expect_echo(tcp: &lab_socket::Socket, what: &str) -> Result<()> {
+    let mut echo = [0; 10];
+    tcp.send(b"still here").and_then(|()| tcp.receive_whole(&mut echo)).context(what.to_owned())?;
+    ensure!(&echo == b"still here", "{what}: {echo:?}");
+    Ok(())
+}
+
+/// Returns when everything is closed that was to be closed because of manifests written before: the
+/// agent reads and closes in order. The first fence may go in the same pass, the second comes after.
+///
+/// # Errors
+/// When the agent does not close what it has to, on the way to this Pod.
+pub fn settle(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
+    let fence = Service::udp("fence", FENCE);
+    for _ in 0..2 {
+        stage.apply(&fence.clone().to([pod.dual(99)]))?;
+        let socket = lab_socket::Socket::udp(Family::V4)?;
+        eventually("the fence", || Ok(socket.connect(FENCE.v4).is_ok()))?;
+        stage.apply(&fence)?;
+        wait_until_closed(&socket, "the fence")?;
+    }
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use lab::{
     Lab,
-    closing::{expect_unharmed, wait_until_closed},
+    closing::{expect_echo, expect_unharmed, settle, wait_until_closed},
     exchange::Way,
     family::{Dual, Family},
     manifest::Service,
@@ -25,7 +25,6 @@ const DNS: Dual = Dual::cluster_ip(10, 53);
 /// Another Service's.
 const OTHER: Dual = Dual::cluster_ip(11, 53);
 const ECHO: Dual = Dual::cluster_ip(12, 7);
-const FENCE: Dual = Dual::cluster_ip(13, 99);
 /// Where the Pods' servers listen.
 const PORT: u16 = 5353;
 
@@ -51,20 +50,6 @@ fn reached(to: Dual) -> Result<u16, Errno> {
 
 fn until(what: &str, wanted: impl Fn(Result<u16, Errno>) -> bool) -> Result<()> {
     eventually(what, || Ok(wanted(reached(DNS))))
-}
-
-/// Returns when everything is closed that was to be closed because of manifests written before: the
-/// agent reads and closes in order. The first fence may go in the same pass, the second comes after.
-fn settle(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
-    let fence = Service::udp("fence", FENCE);
-    for _ in 0..2 {
-        stage.apply(&fence.clone().to([pod.dual(99)]))?;
-        let socket = Socket::udp(Family::V4)?;
-        eventually("the fence", || Ok(socket.connect(FENCE.v4).is_ok()))?;
-        stage.apply(&fence)?;
-        wait_until_closed(&socket, "the fence")?;
-    }
-    Ok(())
 }
 
 #[test]
@@ -225,14 +210,6 @@ fn tcp_and_udp(
     check(&stage, &pods[1], [tcp, udp])
 }
 
-fn expect_echo(tcp: &Socket) -> Result<()> {
-    tcp.send(b"still here")?;
-    let mut echo = [0; 10];
-    tcp.receive_whole(&mut echo)?;
-    ensure!(&echo == b"still here", "{echo:?}");
-    Ok(())
-}
-
 #[test]
 fn point_23_tcp_connections_survive_their_backend() {
     lab::isolated_with(&[Need::Origins], |lab| {
@@ -240,7 +217,7 @@ fn point_23_tcp_connections_survive_their_backend() {
             wait_until_closed(&udp, "UDP")?;
             stage.remove("echo")?;
             settle(stage, pod)?;
-            expect_echo(&tcp)
+            expect_echo(&tcp, "TCP")
         })
     });
 }
@@ -264,7 +241,7 @@ fn point_22_no_socket_is_closed_if_asked_for() {
             // By this publication the sockets would be closed that the one before made stale.
             until("no Service", |reached| reached == Err(Errno::NETUNREACH))?;
             expect_unharmed(&udp, "UDP")?;
-            expect_echo(&tcp)
+            expect_echo(&tcp, "TCP")
         })
     });
 }
