@@ -192,3 +192,29 @@ fn point_16_node_ports_are_kept_free_in_the_hosts_namespace_if_asked_for() {
         Ok(())
     });
 }
+
+#[test]
+fn point_16_node_ports_on_127_0_0_1_are_kept_free_in_the_hosts_namespace_if_asked_for() {
+    lab::isolated_with(&[NetnsCookie], |lab| {
+        let pod = lab.pod(0)?;
+        let (stage, _servers) = stage(lab, &pod)?;
+        let refused = Err(refusal(Errno::ADDRINUSE)?);
+        let agent = stage.start(&["--protect-nodeports", "--nodeport-localhost"])?;
+        for transport in BOTH {
+            for &family in lab.families()? {
+                // Nothing is served on ::1.
+                let wanted = if family == Family::V6 { Ok(()) } else { refused };
+                let got = bind(transport, family, LOCALHOST.seen_by(family));
+                assert_eq!(got, wanted, "{transport:?}, {family:?}");
+            }
+        }
+        let another = Dual::new(Ipv4Addr::new(127, 0, 0, 2), Ipv6Addr::LOCALHOST, NODE_PORT);
+        expect_bind(lab, another, Ok(()))?;
+        pod.namespace().run(|| expect_bind(lab, LOCALHOST, Ok(())))?;
+        agent.stop()?;
+        // Without the frontend on 127.0.0.1 its port is anybody's.
+        let _agent = stage.start(&["--protect-nodeports"])?;
+        expect_bind(lab, LOCALHOST, Ok(()))?;
+        expect_bind(lab, NODE, refused)
+    });
+}
