@@ -87,6 +87,24 @@ impl Server {
         Ok(Self { counts, stop, thread: Some(thread) })
     }
 
+    /// Tells each TCP connection to this address of the calling thread's namespace who it is, and sends
+    /// back what it receives. It stays when the address goes.
+    ///
+    /// # Errors
+    /// When the address is taken, or not there.
+    pub fn echo(address: SocketAddr, identity: u16) -> Result<Self> {
+        Self::start(Service::Echo, &[Port { addresses: vec![address], identity }])
+    }
+
+    /// Sends each datagram that comes to this address of the calling thread's namespace back, behind
+    /// who it is. It stays when the address goes.
+    ///
+    /// # Errors
+    /// When the address is taken, or not there.
+    pub fn answer(address: SocketAddr, identity: u16) -> Result<Self> {
+        Self::start(Service::Answer, &[Port { addresses: vec![address], identity }])
+    }
+
     /// Connections that each port has accepted, or datagrams that each has taken, in the order in
     /// which they were given. Both families count together.
     pub fn accepted(&self) -> Vec<u64> {
