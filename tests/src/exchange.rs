@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 
 use rustix::io::{Errno, Result};
 
-use crate::{family::Family, socket::Socket};
+use crate::{
+    family::{Dual, Family},
+    socket::Socket,
+};
 
 /// What a server answered to a datagram, or says of itself on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +119,16 @@ impl Means {
                 Ok(Met { identity, peer })
             }
         }
+    }
+
+    /// Who answers there to a socket of its own, which must be shown the address that it asked for.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask); EBADMSG when it is shown another address.
+    pub fn reach(self, family: Family, at: Dual) -> Result<u16> {
+        let address = at.seen_by(family);
+        let met = self.ask(family, address)?;
+        if met.peer == address { Ok(met.identity) } else { Err(Errno::BADMSG) }
     }
 }
 

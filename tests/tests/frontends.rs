@@ -2,19 +2,19 @@
 //! what is dropped, and what is refused. Numbers in names are those of docs/semantics.md.
 
 use std::{
-    io::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
-    thread,
 };
 
 use anyhow::{Result, ensure};
 use lab::{
     Lab,
-    family::{Dual, Family},
+    exchange::{Means, Way},
+    family::Dual,
     manifest::Service,
-    pod::{CLIENT, CLIENT6},
+    pod::{CLIENT, CLIENT6, Pod},
     programs::Transport,
+    server::Server,
     socket::{Errno, Socket},
     stage::{Stage, eventually, logged, refusal},
 };
@@ -22,6 +22,8 @@ use serde_json::json;
 
 const WEB: Dual = Dual::cluster_ip(10, 80);
 const PORT: u16 = 8080;
+/// Both transports. Unconnected UDP sockets are not told that nobody listens.
+const BOTH: [Means; 2] = [Means::Tcp, Means::Udp(Way::ConnectedFrom)];
 /// As often as it takes for each of two backends to be chosen, as good as certainly.
 const OFTEN: usize = 30;
 
@@ -39,18 +41,23 @@ fn ips(at: Dual) -> [IpAddr; 2] {
     [IpAddr::V4(*at.v4.ip()), IpAddr::V6(*at.v6.ip())]
 }
 
-/// Who answers a TCP connection there.
-fn reached(family: Family, at: Dual) -> Result<u16, Errno> {
-    let socket = Socket::tcp(family)?;
-    socket.connect(at.seen_by(family))?;
-    socket.identity()
+/// A Service that has this port for TCP and UDP.
+fn service(name: &str, at: Dual, pod: &Pod) -> Service {
+    Service::tcp(name, at).and(Transport::Udp, at.v4.port()).to([pod.dual(PORT)])
 }
 
-/// Fails unless sockets of each family get this there.
+/// Serves TCP and UDP at the Pod's own addresses.
+fn serve(pod: &Pod, identity: u16) -> Result<[Server; 2]> {
+    Ok([pod.serve_echo([(PORT, identity)])?, pod.serve_udp([(PORT, identity)])?])
+}
+
+/// Fails unless sockets of each kind get this there.
 fn expect(lab: &Lab, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
     for &family in lab.families()? {
-        let got = reached(family, at);
-        ensure!(got == wanted, "{at:?}, {family:?}: {got:?}, not {wanted:?}");
+        for means in BOTH {
+            let got = means.reach(family, at);
+            ensure!(got == wanted, "{at:?}, {means:?}, {family:?}: {got:?}, not {wanted:?}");
+        }
     }
     Ok(())
 }
@@ -67,9 +74,9 @@ fn point_16_external_ips_and_load_balancers_addresses_are_served_as_they_come_an
     const PROXY: Dual = outside(23);
     lab::isolated(|lab| {
         let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 1)])?;
+        let _servers = serve(&pod, 1)?;
         let stage = stage(lab)?;
-        let web = Service::tcp("web", WEB).to([pod.dual(PORT)]);
+        let web = service("web", WEB, &pod);
         let ingress = |at: Dual, mode: &str| ips(at).map(|ip| json!({"ip": ip, "ipMode": mode}));
         let mut balancers: Vec<_> = ips(BALANCER).map(|ip| json!({"ip": ip})).to_vec();
         balancers.extend(ingress(VIP, "VIP").into_iter().chain(ingress(PROXY, "Proxy")));
@@ -96,10 +103,10 @@ fn point_17_source_ranges_leave_the_balancers_address_alone() {
     const BALANCER: Dual = outside(21);
     lab::isolated(|lab| {
         let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 1)])?;
+        let _servers = serve(&pod, 1)?;
         let stage = stage(lab)?;
         let ingress = ips(BALANCER).map(|ip| json!({"ip": ip}));
-        let web = Service::tcp("web", WEB).to([pod.dual(PORT)]).ingress(json!(ingress));
+        let web = service("web", WEB, &pod).ingress(json!(ingress));
         let ranges =
             |ranges: &[&str]| web.clone().spec(json!({"loadBalancerSourceRanges": ranges}));
         stage.apply(&ranges(&["192.168.0.0/16", "2001:db8:1::/48"]))?;
@@ -115,15 +122,17 @@ fn point_17_source_ranges_leave_the_balancers_address_alone() {
 #[test]
 fn point_18_what_no_service_has_is_refused_if_asked_for() {
     const UNSERVED: Dual = Dual::cluster_ip(10, 81);
+    const TCP_ALONE: Dual = Dual::cluster_ip(12, 80);
     const UNALLOCATED: Dual = Dual::cluster_ip(99, 80);
     const PROXYS: Dual = Dual::cluster_ip(50, 80);
     lab::isolated(|lab| {
         let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 1)])?;
+        let _servers = serve(&pod, 1)?;
         let stage = stage(lab)?;
-        stage.apply(&Service::tcp("web", WEB).to([pod.dual(PORT)]))?;
+        stage.apply(&service("web", WEB, &pod))?;
+        stage.apply(&Service::tcp("tcp-alone", TCP_ALONE).to([pod.dual(PORT)]))?;
         let label = json!({"service.kubernetes.io/service-proxy-name": "another"});
-        let proxys = Service::tcp("proxys", PROXYS).to([pod.dual(PORT)]);
+        let proxys = service("proxys", PROXYS, &pod);
         stage.apply(&proxys.metadata(json!({"labels": label})))?;
         let unreachable = Err(Errno::NETUNREACH);
         let expect_all = |refused: Result<u16, Errno>| -> Result<()> {
@@ -133,8 +142,9 @@ fn point_18_what_no_service_has_is_refused_if_asked_for() {
                 expect(lab, at, refused)?;
             }
             // The Service's number, but not its protocol.
-            for at in [WEB, UNSERVED, UNALLOCATED] {
-                for &family in lab.families()? {
+            for &family in lab.families()? {
+                assert_eq!(Means::Tcp.reach(family, TCP_ALONE), Ok(1), "{family:?}");
+                for at in [TCP_ALONE, UNSERVED, UNALLOCATED] {
                     let refused = refused.map(drop);
                     let to = at.seen_by(family);
                     assert_eq!(Socket::udp(family)?.send_to(b"?", to), refused, "{to}");
@@ -158,13 +168,22 @@ fn point_18_what_no_service_has_is_refused_if_asked_for() {
 fn point_18a_hostile_endpoints_are_dropped() {
     lab::isolated(|lab| {
         let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, 1)])?;
+        let _servers = serve(&pod, 1)?;
         let stage = stage(lab)?;
-        let hostile = ["127.0.0.1", "169.254.169.254", "0.0.0.0"];
-        let web = Service::tcp("web", WEB).to([pod.dual(PORT)]);
+        let hostile = [
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::1",
+            "fe80::1",
+            "::",
+            "ff02::1",
+        ];
+        let web = service("web", WEB, &pod);
         let web = hostile.iter().fold(web, |web, address| {
             let address = address.parse().expect("an address");
-            web.also(SocketAddrV4::new(address, PORT), json!({}))
+            web.also(SocketAddr::new(address, PORT), json!({}))
         });
         stage.apply(&web)?;
         let agent = stage.start(&[])?;
@@ -173,8 +192,8 @@ fn point_18a_hostile_endpoints_are_dropped() {
         }
         let (_, log) = agent.stop()?;
         for address in hostile {
-            let told = |line: &String| line.contains(address) && line.contains("is dropped");
-            assert!(log.iter().any(told), "{address}: {log:?}");
+            let told = format!("endpoint \"{address}\" is dropped");
+            assert!(log.iter().any(|line| line.contains(&told)), "{address}: {log:?}");
         }
         Ok(())
     });
@@ -187,14 +206,14 @@ fn point_18a_no_service_takes_over_what_is_anothers() {
     const SHARED: Dual = outside(31);
     lab::isolated(|lab| {
         let pods = [lab.pod(0)?, lab.pod(1)?];
-        let _servers = [pods[0].serve([(PORT, 1)])?, pods[1].serve([(PORT, 2)])?];
+        let _servers = [serve(&pods[0], 1)?, serve(&pods[1], 2)?];
         let stage = stage(lab)?;
         let created = |time: &str| json!({"creationTimestamp": time});
-        let web = Service::tcp("web", WEB).to([pods[0].dual(PORT)]);
+        let web = service("web", WEB, &pods[0]);
         let web = web.spec(json!({"externalIPs": ips(SHARED)}));
         stage.apply(&web.metadata(created("2026-02-01T00:00:00Z")))?;
         let wanted = [WEB, API_SERVER, NODE, SHARED].map(ips).concat();
-        let thief = Service::tcp("thief", Dual::cluster_ip(11, 80)).to([pods[1].dual(PORT)]);
+        let thief = service("thief", Dual::cluster_ip(11, 80), &pods[1]);
         let thief = thief.spec(json!({"externalIPs": wanted}));
         stage.apply(&thief.clone().metadata(created("2026-02-02T00:00:00Z")))?;
         let api_server = API_SERVER.v4.ip().to_string();
@@ -214,48 +233,5 @@ fn point_18a_no_service_takes_over_what_is_anothers() {
         // With its owner the address is anybody's.
         stage.remove("web")?;
         until(lab, WEB, Ok(2))
-    });
-}
-
-#[test]
-fn point_18b_what_a_local_interface_has_is_left_alone_unless_asked_for() {
-    const LOCAL: u16 = 9;
-    const POD: u16 = 1;
-    lab::isolated(|lab| {
-        let pod = lab.pod(0)?;
-        let _server = pod.serve([(PORT, POD)])?;
-        let stage = stage(lab)?;
-        // A second port that nobody listens on at the node.
-        stage.apply(&Service::tcp("web", WEB).and(Transport::Tcp, 81).to([pod.dual(PORT)]))?;
-        let other = Dual::cluster_ip(10, 81);
-        let addresses: Vec<_> =
-            ips(WEB).into_iter().filter(|ip| ip.is_ipv4() || lab.has_ipv6()).collect();
-        let assign = || addresses.iter().try_for_each(|address| lab.assign(*address));
-        let unassign = || addresses.iter().try_for_each(|address| lab.unassign(*address));
-        assign()?;
-        for address in &addresses {
-            let listener = TcpListener::bind((*address, WEB.v4.port()))?;
-            // Ends with the experiment.
-            thread::spawn(move || {
-                for mut stream in listener.incoming().flatten() {
-                    let _ = stream.write_all(&LOCAL.to_be_bytes());
-                }
-            });
-        }
-        let agent = stage.start(&[])?;
-        logged(&agent, &["default/web", "10.96.0.10", "--translate-local-addresses"])?;
-        for _ in 0..2 {
-            until(lab, WEB, Ok(LOCAL))?;
-            expect(lab, other, Err(Errno::CONNREFUSED))?;
-            unassign()?;
-            until(lab, WEB, Ok(POD))?;
-            expect(lab, other, Ok(POD))?;
-            assign()?;
-        }
-        until(lab, WEB, Ok(LOCAL))?;
-        agent.stop()?;
-        let _agent = stage.start(&["--translate-local-addresses"])?;
-        expect(lab, WEB, Ok(POD))?;
-        expect(lab, other, Ok(POD))
     });
 }
