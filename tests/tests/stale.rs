@@ -1,10 +1,7 @@
 //! Sockets that are connected to a backend that goes, end to end: manifests change, and the agent
 //! closes them under their applications. Numbers in names are those of docs/semantics.md.
 
-use std::{
-    net::{Ipv4Addr, SocketAddrV4},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::Result;
 use lab::{
@@ -16,9 +13,8 @@ use lab::{
     pod::Pod,
     requirement::Need,
     socket::{Errno, Socket},
-    stage::{Stage, eventually, logged},
+    stage::{Stage, eventually},
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 
 const DNS: Dual = Dual::cluster_ip(10, 53);
@@ -243,36 +239,5 @@ fn point_22_no_socket_is_closed_if_asked_for() {
             expect_unharmed(&udp, "UDP")?;
             expect_echo(&tcp, "TCP")
         })
-    });
-}
-
-#[test]
-fn point_22_a_thousand_backends_that_go_at_once_are_one_pass() {
-    const SOCKETS: usize = 1000;
-    lab::isolated_with(&[Need::Origins], |lab| {
-        let limit = Some(4096);
-        setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?;
-        let pods = [lab.pod(1)?, lab.pod(2)?];
-        let stage = stage(lab)?;
-        // Pods have a route to all of these addresses, whether there is a Pod or not.
-        let addresses = (1..=250).map(|host| Ipv4Addr::new(10, 244, 0, host));
-        let backends =
-            addresses.flat_map(|ip| (1..=4).map(move |port| SocketAddrV4::new(ip, port)));
-        let service = Service::udp("dns", DNS.v4).to(backends);
-        stage.write("slices", &service.slices())?;
-        stage.write("service", &service.object())?;
-        let agent = stage.start(&[])?;
-        let half =
-            || -> Result<Vec<_>> { (0..SOCKETS / 2).map(|_| connected(Family::V4, DNS)).collect() };
-        let mut sockets = Vec::new();
-        for pod in &pods {
-            // Namespaces that nothing lives in are found at the second look only.
-            pod.inhabit()?;
-            sockets.extend(pod.namespace().run(half)?);
-        }
-        // All at once, as one event.
-        stage.remove("service")?;
-        logged(&agent, &["closed sockets", &format!("udp={SOCKETS}"), "tcp=0"])?;
-        sockets.iter().try_for_each(|socket| wait_until_closed(socket, "a socket"))
     });
 }
