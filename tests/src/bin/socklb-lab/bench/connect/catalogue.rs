@@ -95,9 +95,9 @@ fn connect_udp(group: &mut Group<'_>) {
     group.add("", All, Act::UdpConnect, To::Service);
     group.add("-affinity", All, Act::UdpConnect, To::Sticky);
     group.add("-miss", All, Act::UdpConnect, To::Pod);
+    group.add("-nopeername", Untold, Act::UdpConnect, To::Service);
     group.add("-again-direct", Bare, Act::UdpReconnect, To::Pod);
     group.add("-again", Most, Act::UdpReconnect, To::Service);
-    group.add("-nopeername", Untold, Act::UdpConnect, To::Service);
 }
 
 fn sendmsg(group: &mut Group<'_>) {
