@@ -106,8 +106,9 @@ pub struct Run {
     /// may take over with an external IP or a load balancer's address. May be repeated
     #[arg(long, value_name = "IP", value_parser = host, help_heading = "Frontends")]
     pub api_server_address: Vec<IpAddr>,
-    /// Refuse TCP and UDP to addresses and ports that no Service has, in the networks that ClusterIPs
-    /// are given from: those of --service-cidr, or of the API server (ServiceCIDR objects). Not for use beside another proxy, whose Services may be unknown here
+    /// Refuse TCP and UDP to addresses and ports that no Service has, in the networks that
+    /// ClusterIPs are given from: those of --service-cidr, or of the API server (ServiceCIDR
+    /// objects). Not for use beside another proxy, whose Services may be unknown here
     #[arg(long, help_heading = "Frontends")]
     pub refuse_unserved: bool,
     /// Network of the ClusterIPs, for --refuse-unserved, instead of asking the API server. May be
