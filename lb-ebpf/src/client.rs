@@ -113,10 +113,10 @@ impl<C: EbpfContext> Client for Caller<'_, C> {
         judge: impl FnOnce(Affinity) -> Option<Affinity>,
     ) -> Option<()> {
         let entry = AFFINITY.get_ptr_mut(key)?;
-        // SAFETY: the element stays mapped memory for the whole run. Each of its fields is loaded and
-        // stored whole; what other CPUs store between them, or another key's owner after an
-        // eviction, is as good as any: a backend counts only if it is in the range, and a hint only
-        // if the backend stands there.
+        // What other CPUs store meanwhile, or another key's owner after an eviction, is as good as any:
+        // a backend counts only if it is in the range, and a hint only if the backend stands there.
+        // SAFETY: the element stays mapped memory for the whole run, and each of its fields is
+        // loaded and stored whole.
         unsafe {
             if let Some(next) = judge(entry.read_volatile()) {
                 entry.write_volatile(next);

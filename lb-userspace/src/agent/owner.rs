@@ -168,7 +168,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     /// Times what arrived, unless something of it is not in the tables yet.
     fn time_published(&mut self) {
         let publisher = self.core.publisher();
-        if publisher.has_listed_all() {
+        if !self.unlisted.is_empty() && publisher.has_listed_all() {
             self.metrics.published(&self.unlisted);
             self.unlisted.clear();
         }

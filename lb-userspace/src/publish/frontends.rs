@@ -104,7 +104,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let range = self.obtain(port, &frontend.target, patience)?;
         self.remember_ids();
         let Frontend { affinity, kind, host_only, .. } = *frontend;
-        if old.listed {
+        if old.listed && !self.ports[port].named {
             self.name_ports(vec![port]);
         }
         if (port, affinity) != (old.port, old.affinity) {
