@@ -56,6 +56,7 @@ mod ports;
 pub mod probing;
 mod process;
 pub mod programs;
+pub mod reach;
 pub mod requirement;
 mod scratch;
 pub mod server;

@@ -6,24 +6,23 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use lab::{
     Lab,
-    exchange::{Means, Way},
+    exchange::Means,
     family::Dual,
     manifest::Service,
     pod::{CLIENT, CLIENT6, Pod},
     programs::Transport,
+    reach::{expect, until},
     server::Server,
     socket::{Errno, Socket},
-    stage::{Stage, eventually, logged, refusal},
+    stage::{Stage, logged, refusal},
 };
 use serde_json::json;
 
 const WEB: Dual = Dual::cluster_ip(10, 80);
 const PORT: u16 = 8080;
-/// Both transports. Unconnected UDP sockets are not told that nobody listens.
-const BOTH: [Means; 2] = [Means::Tcp, Means::Udp(Way::ConnectedFrom)];
 /// As often as it takes for each of two backends to be chosen, as good as certainly.
 const OFTEN: usize = 30;
 
@@ -49,21 +48,6 @@ fn service(name: &str, at: Dual, pod: &Pod) -> Service {
 /// Serves TCP and UDP at the Pod's own addresses.
 fn serve(pod: &Pod, identity: u16) -> Result<[Server; 2]> {
     Ok([pod.serve_echo([(PORT, identity)])?, pod.serve_udp([(PORT, identity)])?])
-}
-
-/// Fails unless sockets of each kind get this there.
-fn expect(lab: &Lab, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
-    for &family in lab.families()? {
-        for means in BOTH {
-            let got = means.reach(family, at);
-            ensure!(got == wanted, "{at:?}, {means:?}, {family:?}: {got:?}, not {wanted:?}");
-        }
-    }
-    Ok(())
-}
-
-fn until(lab: &Lab, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
-    eventually(&format!("{wanted:?} at {at:?}"), || Ok(expect(lab, at, wanted).is_ok()))
 }
 
 #[test]

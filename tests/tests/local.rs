@@ -9,11 +9,12 @@ use std::{
 use anyhow::{Result, ensure};
 use lab::{
     Lab,
-    exchange::{Means, Way},
+    exchange::Way,
     family::{Dual, Family},
     manifest::Service,
     pod::Pod,
     programs::Transport,
+    reach::{expect, until},
     server::Server,
     socket::{Errno, Socket},
     stage::{Stage, eventually, logged},
@@ -26,9 +27,6 @@ const LOCAL: u16 = 9;
 /// What the Service's backend says.
 const POD: u16 = 1;
 
-/// Both transports. Unconnected UDP sockets are not told that nobody listens.
-const BOTH: [Means; 2] = [Means::Tcp, Means::Udp(Way::ConnectedFrom)];
-
 fn stage(lab: &Lab) -> Result<Stage<'_>> {
     Stage::new(lab, Path::new(env!("CARGO_BIN_EXE_socklb-lab")))
 }
@@ -39,21 +37,6 @@ fn web(pod: &Pod) -> Service {
 
 fn serve(pod: &Pod) -> Result<[Server; 2]> {
     Ok([pod.serve_echo([(PORT, POD)])?, pod.serve_udp([(PORT, POD)])?])
-}
-
-/// Fails unless sockets of each kind get this there.
-fn expect(lab: &Lab, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
-    for &family in lab.families()? {
-        for means in BOTH {
-            let got = means.reach(family, at);
-            ensure!(got == wanted, "{at:?}, {means:?}, {family:?}: {got:?}, not {wanted:?}");
-        }
-    }
-    Ok(())
-}
-
-fn until(lab: &Lab, at: Dual, wanted: Result<u16, Errno>) -> Result<()> {
-    eventually(&format!("{wanted:?} at {at:?}"), || Ok(expect(lab, at, wanted).is_ok()))
 }
 
 /// Gives the node the Service's addresses, and takes them away.
