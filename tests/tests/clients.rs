@@ -211,12 +211,13 @@ fn iperf3_sends_over_tcp_and_udp() {
         for family in families(lab)? {
             let _server = iperf3::serve(&programs, &pod, pod.dual(IPERF).seen_by(family))?;
             let address = Dual::cluster_ip(10, IPERF).seen_by(family);
-            for (transport, bytes) in [(Transport::Tcp, 1 << 20), (Transport::Udp, 100_000)] {
-                let received = iperf3::send(&programs, transport, address, bytes)?;
-                // It sends whole blocks, one more than it has to when it is slow to notice, and does
-                // not count what comes after the end of the test.
-                assert!(received > bytes / 2, "{address}: {received} of {bytes}");
-            }
+            let received = iperf3::send(&programs, Transport::Tcp, address, 8 << 20)?;
+            assert!(received > 7 << 20, "{address}: {received} bytes over TCP");
+            // Each run fails unless a datagram went each way; what the server had not read when it
+            // was told of the end is left out, which says nothing.
+            eventually("most bytes over UDP", || {
+                Ok(iperf3::send(&programs, Transport::Udp, address, 100_000)? > 50_000)
+            })?;
         }
         Ok(())
     });
