@@ -76,20 +76,26 @@ impl<'a> Reader<'a> {
     }
 
     /// In which families the load balancer's addresses are for some clients alone: wherever there
-    /// are ranges and none of them is the whole family.
+    /// are ranges and none of them is the whole family. Ranges of the other family say nothing, as in
+    /// kube-proxy (newBaseServiceInfo in pkg/proxy/serviceport.go); one that cannot be read may be of
+    /// either.
     pub(super) fn restricted(
         &mut self,
         spec: &ServiceSpec,
         addresses: &[IpAddr],
     ) -> PerFamily<bool> {
         let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-        let any = !ranges.is_empty();
-        let mut restricted = PerFamily { v4: any, v6: any };
-        for range in ranges.iter().filter_map(|text| text.trim().parse::<IpNet>().ok()) {
-            if range.prefix_len() == 0 {
-                *restricted.of_mut(range.addr()) = false;
+        let (mut restricted, mut open) =
+            (PerFamily::<bool>::default(), PerFamily::<bool>::default());
+        for range in ranges {
+            match range.trim().parse::<IpNet>() {
+                Ok(range) if range.prefix_len() == 0 => *open.of_mut(range.addr()) = true,
+                Ok(range) => *restricted.of_mut(range.addr()) = true,
+                Err(_) => restricted = PerFamily { v4: true, v6: true },
             }
         }
+        restricted.v4 &= !open.v4;
+        restricted.v6 &= !open.v6;
         for &address in addresses.iter().filter(|address| *restricted.of(**address)) {
             let service = self.service.clone();
             self.notices.push(Notice::SourceRanges { service, address });

@@ -145,7 +145,7 @@ fn point_17_source_ranges_leave_the_load_balancers_address_alone() {
 
     caller.give([ranged(&["10.0.0.0/8", " 0.0.0.0/0 "])]);
     assert_eq!(caller.backends(BALANCER), ["10.0.0.1:8080"]);
-    for ranges in [&["::/0"][..], &["nonsense"], &["0.0.0.0/1", "128.0.0.0/1"]] {
+    for ranges in [&["nonsense"][..], &["::/0", "nonsense"], &["0.0.0.0/1", "128.0.0.0/1"]] {
         caller.give([ranged(ranges)]);
         assert!(caller.passes(BALANCER), "{ranges:?}");
     }
@@ -165,12 +165,24 @@ fn point_17_source_ranges_bind_an_address_however_often_it_is_named() {
 
 #[test]
 fn point_17_families_have_ranges_of_their_own() {
-    let fields = json!({
-        "clusterIP": "", "clusterIPs": ["10.96.0.1", "fd00::a"],
-        "loadBalancerSourceRanges": ["10.0.0.0/8", "::/0"],
-    });
-    let ingress = json!([{"ip": "198.51.100.1"}, {"ip": "2001:db8::1"}]);
-    let caller = Caller::with([balancer(fields, ingress)]);
-    assert!(caller.passes(BALANCER) && !caller.passes("[2001:db8::1]:80"));
+    const SIX: &str = "[2001:db8::1]:80";
+    let ranged = |ranges: &[&str]| {
+        let fields = json!({
+            "clusterIP": "", "clusterIPs": ["10.96.0.1", "fd00::a"],
+            "loadBalancerSourceRanges": ranges,
+        });
+        balancer(fields, json!([{"ip": "198.51.100.1"}, {"ip": "2001:db8::1"}]))
+    };
+    let mut caller = Caller::with([ranged(&["10.0.0.0/8", "::/0"])]);
+    assert!(caller.passes(BALANCER) && !caller.passes(SIX));
     assert_eq!(caller.notices.len(), 1);
+    for (ranges, passes) in [
+        (&["10.0.0.0/8"][..], [true, false]),
+        (&["2001:db8::/32"], [false, true]),
+        (&["10.0.0.0/8", "2001:db8::/32"], [true, true]),
+        (&["0.0.0.0/0", "10.0.0.0/8", "2001:db8::/32"], [false, true]),
+    ] {
+        caller.give([ranged(ranges)]);
+        assert_eq!([caller.passes(BALANCER), caller.passes(SIX)], passes, "{ranges:?}");
+    }
 }
