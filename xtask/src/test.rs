@@ -128,7 +128,8 @@ fn report(file: &Path, what: &str) -> Result<usize> {
 }
 
 fn cargo_args(args: &Args) -> Vec<&str> {
-    let mut words = vec!["test"];
+    // One run tells all that fails.
+    let mut words = vec!["test", "--no-fail-fast"];
     if args.apiserver {
         words.extend(["--package=lb-tests", "--test=kube*"]);
     } else if args.package.is_empty() {
@@ -174,10 +175,10 @@ mod tests {
 
     #[test]
     fn all_packages_unless_some_are_named() {
-        assert_eq!(words(""), ["test", "--workspace", "--exclude=lb-ebpf"]);
+        assert_eq!(words(""), ["test", "--no-fail-fast", "--workspace", "--exclude=lb-ebpf"]);
         assert_eq!(
             words("-p lb-common -p xtask --release"),
-            ["test", "--package", "lb-common", "--package", "xtask", "--release"]
+            ["test", "--no-fail-fast", "--package", "lb-common", "--package", "xtask", "--release"]
         );
     }
 
@@ -185,7 +186,7 @@ mod tests {
     fn the_real_server_is_for_the_kubernetes_tests() {
         assert_eq!(
             words("--apiserver services"),
-            ["test", "--package=lb-tests", "--test=kube*", "services"]
+            ["test", "--no-fail-fast", "--package=lb-tests", "--test=kube*", "services"]
         );
         assert!(Cli::try_parse_from(["test", "--apiserver", "-p", "xtask"]).is_err());
         assert_eq!("--test=kube*", format!("--test={}*", apiserver::PREFIX));
@@ -197,6 +198,7 @@ mod tests {
             words("churn -- --nocapture --test-threads=1"),
             [
                 "test",
+                "--no-fail-fast",
                 "--workspace",
                 "--exclude=lb-ebpf",
                 "churn",
