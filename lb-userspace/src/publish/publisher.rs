@@ -188,9 +188,14 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     ) -> Result<Vec<Failure>, GraceError> {
         self.reclaim_if_over()?;
         let mut failures = Vec::new();
+        let mut others_wait = !self.unlisted.is_empty();
         for FrontendChange { key, state } in changes {
             self.unmet.remove(&key);
             self.refused.remove(&key);
+            if others_wait && state.is_some() && self.needs_a_deletion(&key) {
+                failures.extend(self.list_those_that_wait()?);
+                others_wait = false;
+            }
             match state {
                 None => self.remove(key),
                 Some(frontend) => {

@@ -143,13 +143,32 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     /// Makes sure that there may be one frontend more.
     pub(super) fn make_room_for_key(&mut self, family: Family) -> Result<(), Stop> {
-        if self.frontends.len() >= self.max_frontends as usize {
+        if self.is_full() {
             self.purge();
         }
-        if self.frontends.len() >= self.max_frontends as usize {
+        if self.is_full() {
             return Err(full(family.frontends(), self.max_frontends));
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.frontends.len() >= self.max_frontends as usize
+    }
+
+    /// Whether there is room for a frontend only when the keys of gone ones are deleted.
+    pub(super) fn needs_a_deletion(&self, key: &FrontendKey) -> bool {
+        self.is_full() && !self.gone.is_empty() && !self.frontends.contains_key(key)
+    }
+
+    /// Waits until the keys that wait for a deletion's grace period can be inserted, and does so. To
+    /// be called before another deletion, which would make them wait for one more: without end, in a
+    /// full table that changes all the time.
+    pub(super) fn list_those_that_wait(&mut self) -> Result<Vec<Failure>, GraceError> {
+        while !self.limbo.is_past(self.insert_after) {
+            self.wait()?;
+        }
+        Ok(self.list())
     }
 
     /// Deletes the keys of gone frontends. From here on no key is inserted before a grace period
@@ -164,6 +183,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
             return;
         }
         let mut names = Vec::new();
+        let before = self.frontends.len();
         for family in [Family::V4, Family::V6] {
             let keys: Vec<_> =
                 keys.iter().copied().filter(|key| Family::of(&key.address) == family).collect();
@@ -182,7 +202,9 @@ impl<S: Store, G: Grace> Publisher<S, G> {
                 names.extend(port.filter(|port| port.named).map(|port| port.id));
             }
         }
-        self.insert_after = self.limbo.next();
+        if self.frontends.len() < before {
+            self.insert_after = self.limbo.next();
+        }
         self.forget_names(&names);
     }
 
