@@ -43,20 +43,23 @@ fn check_loads_the_programs_and_says_what_is_there() {
 }
 
 #[test]
-fn check_says_that_a_container_sees_no_pods_and_which_ports_may_meet() {
+fn check_says_that_a_container_is_not_the_node_and_which_ports_may_meet() {
     lab::isolated(|_| {
         let check = |range: &str| {
             std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range)?;
-            // As a container has it: a PID namespace, in which it is the first process.
+            // As a container has it: a PID namespace, in which it is the first process, and a cgroup
+            // namespace, of which its own cgroup is the root.
             let output = Command::new("unshare")
-                .args(["--pid", "--fork", "--mount-proc"])
+                .args(["--pid", "--fork", "--mount-proc", "--cgroup"])
                 .arg(lab::agent::binary()?)
                 .args(["check", "--json"])
                 .output()
                 .context("cannot start unshare, which util-linux has")?;
             let report: Value = serde_json::from_slice(&output.stdout)?;
             let (there, not) = names(&report["features"])?;
-            assert!(not.contains(&"namespaces"), "{report}");
+            for feature in ["namespaces", "cgroup root"] {
+                assert!(not.contains(&feature), "{report}");
+            }
             anyhow::Ok((there.contains(&"node ports"), not.contains(&"node ports")))
         };
         assert_eq!(check("32768 60999")?, (true, false));

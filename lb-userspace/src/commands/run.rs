@@ -46,12 +46,12 @@ pub fn run(options: Run) -> Result<()> {
     // The lock early: a second agent must fail before it makes anything.
     let pins = if options.no_pin { None } else { Some(PinDir::open(&options.pin)?) };
     tell_of_others(pins.as_ref());
-    let cgroup = options.cgroup.clone().map_or_else(cgroup::root, Ok)?;
+    let hierarchy = options.cgroup.clone().map_or_else(cgroup::root, Ok)?;
     let mut settings = settings::object(&options);
     let configuration = settings::configuration(&options, netns::current_cookie()?)?;
     let ids = carry_over(pins.as_ref(), &mut settings);
     let mut object = Object::load(&settings)?;
-    report(&object)?;
+    report(&object, options.cgroup.is_some() || cgroup::is_the_nodes())?;
     let config = KernelConfig::new(&object, &configuration)?;
     let metrics = Metrics::new();
     let closer = node::closer(&mut object, options.close_stale, metrics.clone())?;
@@ -104,8 +104,8 @@ pub fn run(options: Run) -> Result<()> {
                 failures.len()
             );
         }
-        let attachment = Attachment::new(&object, &cgroup, pins)?;
-        info!(cgroup = %cgroup.display(), "attached: connections are balanced");
+        let attachment = Attachment::new(&object, &hierarchy, pins)?;
+        info!(cgroup = %hierarchy.display(), "attached: connections are balanced");
         health.set_ready();
         if let Err(error) = sd_notify::notify(false, &[NotifyState::Ready]) {
             warn!(%error, "cannot report readiness to NOTIFY_SOCKET");
@@ -165,7 +165,7 @@ fn are_worse(failures: &[Failure], before: Option<Sizes>, now: Sizes) -> bool {
 }
 
 /// Logs what was made, and what this kernel lacks.
-fn report(object: &Object) -> Result<()> {
+fn report(object: &Object, serves_the_node: bool) -> Result<()> {
     let sizes = object.sizes();
     info!(
         frontends = sizes.frontends,
@@ -177,6 +177,7 @@ fn report(object: &Object) -> Result<()> {
         refuses_with_errno: object.refuses_with_errno,
         has_ipv6: has_ipv6(),
         sees_the_node: netns::sees_the_node(),
+        serves_the_node,
     };
     lacks(here, object.programs()).for_each(|lack| warn!("{lack}"));
     Ok(())

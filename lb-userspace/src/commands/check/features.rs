@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::ports;
 use crate::{
     close,
-    commands::{has_ipv6, run::cgroup},
+    commands::{NO_IPV6, has_ipv6, run::cgroup},
     dataplane::BPF_FS_MAGIC,
     netns::{current_cookie, sees_the_node},
 };
@@ -45,6 +45,7 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
             "nothing can be loaded: the kernel needs CONFIG_DEBUG_INFO_BTF".into()
         }),
         cgroup2(),
+        optional("cgroup root", cgroup::is_the_nodes(), || cgroup::OF_A_CONTAINER.into()),
         bpffs(pin),
         optional("namespaces", admin && has(CapabilitySet::SYS_PTRACE) && sees_the_node(), || {
             "sockets of Pods are not closed and opt-outs not found: run as root, or with \
@@ -66,9 +67,7 @@ pub(super) fn all(kernel: &str, pin: &Path, refuses_with_errno: Option<bool>) ->
                 .into()
         }),
         sock_destroy(),
-        optional("IPv6", has_ipv6(), || {
-            "nothing is balanced over IPv6: the kernel does without (ipv6.disable=1?)".into()
-        }),
+        optional("IPv6", has_ipv6(), || NO_IPV6.into()),
         optional("node ports", ports::are_kept_apart(), || {
             format!(
                 "the kernel may give one of the ports {}-{} to a socket that asks for any, and what \

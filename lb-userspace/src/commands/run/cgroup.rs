@@ -1,8 +1,16 @@
 //! Finds the cgroup v2 hierarchy.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+
+/// Inode number of the first cgroup namespace (include/linux/proc_ns.h).
+const PROC_CGROUP_INIT_INO: u64 = 0xefff_fffb;
+
+/// What follows where [`is_the_nodes`] is false.
+pub(in crate::commands) const OF_A_CONTAINER: &str = "the hierarchy that is mounted here begins at this container's own cgroup (cgroup_namespaces(7)): \
+     nothing else is balanced; mount the node's, and name it with --cgroup, as deploy/daemonset.yaml \
+     does";
 
 /// Where the cgroup v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where
 /// the older hierarchies are mounted too.
@@ -12,6 +20,13 @@ pub(in crate::commands) fn root() -> Result<PathBuf> {
         Some(path) => Ok(path),
         None => bail!("no cgroup v2 hierarchy is mounted: mount one, or name it with --cgroup"),
     }
+}
+
+/// Whether what [`root`] finds is the whole node's: in a cgroup namespace of its own, which is what
+/// containers get, a process sees its own cgroup as the root.
+pub(in crate::commands) fn is_the_nodes() -> bool {
+    // Where the kernel has no such namespaces there is one hierarchy for all.
+    fs::metadata("/proc/self/ns/cgroup").map_or(true, |it| it.ino() == PROC_CGROUP_INIT_INO)
 }
 
 /// The mount point, if the line of `mountinfo` (proc_pid_mountinfo(5)) is a cgroup v2 mount of the
