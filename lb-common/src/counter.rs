@@ -36,4 +36,17 @@ impl Counter {
         Self::Untold,
         Self::PortTaken,
     ];
+
+    /// What tools and metrics call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Translated => "translated",
+            Self::NoBackend => "no_backend",
+            Self::Unsettled => "unsettled",
+            Self::Corrupt => "corrupt",
+            Self::Unserved => "unserved",
+            Self::Untold => "untold",
+            Self::PortTaken => "port_taken",
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //!  recvmsg4/6       the source of a datagram becomes the Service's   reads both
 //!  getpeername4/6   the peer becomes the Service's                   reads lb_origins
 //!  post_bind4/6     keeps served node ports free
+//!  origins(_udp)    iterators: write out lb_origins, of all sockets or UDP's, to find those to close
 //! ```
 //!
 //! The programs must never decide anything themselves: `lb_common` does, and only what needs the

@@ -30,7 +30,7 @@ static BACKENDS4: Array<Backend4, 1, { BPF_F_MMAPABLE as usize }> = Array::new()
 #[btf_map(name = "lb_backends6")]
 static BACKENDS6: Array<Backend6, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// Read by tools only. Without preallocation, since most of its room is never used.
+/// Read by tools, and by the next agent. Without preallocation, since most of its room is never used.
 #[btf_map(name = "lb_names")]
 static NAMES: HashMap<u32, [u8; NAME_LEN], 1, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 

@@ -22,24 +22,26 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use lb_common::Counter;
 use tokio::{
     runtime,
     sync::oneshot,
     time::{error::Elapsed, timeout},
 };
 
-use crate::{agent::Message, metrics::Metrics};
+use crate::{agent::Message, dataplane::Decisions, metrics::Metrics};
 
 /// The owner answers between two publications, which may wait for a grace period.
 const PATIENCE: Duration = Duration::from_secs(5);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is served.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Health {
     owner: Sender<Message>,
     ready: Arc<AtomicBool>,
     metrics: Metrics,
+    decisions: Arc<Decisions>,
 }
 
 /// Serves until it is dropped, which waits for the thread's end.
@@ -47,13 +49,12 @@ pub struct Health {
 pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    address: SocketAddr,
 }
 
 impl Health {
     /// Asks whoever receives from `owner`. Not ready yet.
-    pub fn new(owner: Sender<Message>, metrics: Metrics) -> Self {
-        Self { owner, ready: Arc::default(), metrics }
+    pub fn new(owner: Sender<Message>, metrics: Metrics, decisions: Decisions) -> Self {
+        Self { owner, ready: Arc::default(), metrics, decisions: Arc::new(decisions) }
     }
 
     /// From now on connections are balanced.
@@ -68,7 +69,6 @@ impl Health {
     pub fn serve(self, address: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let routes = Router::new()
@@ -90,7 +90,7 @@ impl Health {
             }
         };
         let thread = thread::Builder::new().name("health".into()).spawn(run)?;
-        Ok(Server { stop: Some(stop), thread: Some(thread), address })
+        Ok(Server { stop: Some(stop), thread: Some(thread) })
     }
 
     async fn alive(&self) -> Result<bool, Elapsed> {
@@ -99,13 +99,6 @@ impl Health {
             return Ok(false);
         }
         timeout(PATIENCE, answered).await.map(|answered| answered.is_ok())
-    }
-}
-
-impl Server {
-    /// Where it is served.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 
@@ -136,5 +129,11 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    for counter in Counter::ALL {
+        match health.decisions.count(counter) {
+            Ok(times) => health.metrics.decided(counter, times),
+            Err(error) => tracing::error!(%error, "cannot read lb_counters"),
+        }
+    }
     ([(CONTENT_TYPE, OPEN_METRICS)], health.metrics.text())
 }

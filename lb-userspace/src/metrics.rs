@@ -23,6 +23,7 @@ pub struct Metrics {
     publication: Histogram,
     /// From what changed in the cluster to the kernel's tables: point 30 of the semantics.
     network_programming: Histogram,
+    decisions: Family<Decision, Counter>,
     failures: Counter,
     waits: Counter,
     closed: Family<Transport, Counter>,
@@ -35,6 +36,12 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Resource {
     resource: &'static str,
+}
+
+/// The name of a reason in `lb_counters`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decision {
+    decision: &'static str,
 }
 
 /// "tcp" or "udp".
@@ -51,6 +58,7 @@ impl Metrics {
             publication: Histogram::new(exponential_buckets(16e-6, 2.0, 16)),
             // As kube-proxy's, and finer where there is something to see: 1 ms to 4 minutes.
             network_programming: Histogram::new(exponential_buckets(1e-3, 2.0, 19)),
+            decisions: Family::default(),
             failures: Counter::default(),
             waits: Counter::default(),
             closed: Family::default(),
@@ -58,6 +66,12 @@ impl Metrics {
             lists: Family::default(),
             errors: Family::default(),
         }
+    }
+
+    /// The programs have decided so, so often in all.
+    pub(crate) fn decided(&self, decision: lb_common::Counter, times: u64) {
+        let count = self.decisions.get_or_create(&Decision { decision: decision.name() });
+        count.inc_by(times.saturating_sub(count.get()));
     }
 
     /// So many frontends could not be brought to their wanted state.
@@ -115,6 +129,12 @@ impl Metrics {
              (endpoints.kubernetes.io/last-change-trigger-time) to the tables in the kernel",
             Unit::Seconds,
             self.network_programming.clone(),
+        );
+        registry.register(
+            "decisions",
+            "What the programs in the kernel decided about connects, first datagrams and binds, since \
+             this agent's tables were made",
+            self.decisions.clone(),
         );
         registry.register(
             "publication_failures",
@@ -175,6 +195,8 @@ mod tests {
         let at = Instant::now();
         let arrivals = [Some(trigger), Some(ahead), None].map(|trigger| Arrival { at, trigger });
         metrics.published(&arrivals);
+        metrics.decided(lb_common::Counter::NoBackend, 3);
+        metrics.decided(lb_common::Counter::NoBackend, 7);
         metrics.failed_to_publish(2);
         metrics.waited(3);
         metrics.waited(5);
@@ -188,6 +210,7 @@ mod tests {
             "socklb_network_programming_duration_seconds_count 1",
             "socklb_network_programming_duration_seconds_bucket{le=\"2.048\"} 0",
             "socklb_network_programming_duration_seconds_bucket{le=\"4.096\"} 1",
+            "socklb_decisions_total{decision=\"no_backend\"} 7",
             "socklb_publication_failures_total 2",
             "socklb_publication_waits_total 5",
             "socklb_sockets_closed_total{protocol=\"udp\"} 5",

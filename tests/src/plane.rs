@@ -116,7 +116,7 @@ impl Plane {
     /// # Errors
     /// When the map cannot be read.
     pub fn count(&self, counter: Counter) -> Result<u64> {
-        Ok(self.object.count(counter)?)
+        Ok(self.object.decisions()?.count(counter)?)
     }
 
     /// What a refused `connect()` or `sendto()` returns on this kernel.

@@ -17,6 +17,7 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::{Core, core::Outcome};
 use crate::{
+    chain::chain,
     close::Gone,
     metrics::Metrics,
     plan::limbo::Period,
@@ -179,7 +180,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     fn failed(&self, failures: &[Failure]) {
         self.metrics.failed_to_publish(failures.len());
         for failure in failures {
-            error!("{failure} keeps what it has of its backends: {}", failure.source);
+            let reason = chain(&failure.source);
+            error!("{failure} could not be brought up to date, and will be tried again: {reason}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
     sync::mpsc::{self, Sender},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
@@ -28,7 +28,9 @@ use crate::{
     agent::{Core, Message, Owner},
     chain::chain,
     cli::{PINS, Run},
-    dataplane::{Attachment, KernelConfig, KernelGrace, Object, PinDir, Settings, carried},
+    dataplane::{
+        AttachError, Attachment, KernelConfig, KernelGrace, Object, PinDir, Settings, carried,
+    },
     health::Health,
     metrics::Metrics,
     model::Model,
@@ -44,7 +46,7 @@ pub fn run(options: Run) -> Result<()> {
     let signals = signals::listen(sender.clone())?;
     descriptors::raise();
     // The lock early: a second agent must fail before it makes anything.
-    let pins = if options.no_pin { None } else { Some(PinDir::open(&options.pin)?) };
+    let pins = if options.no_pin { None } else { Some(open(&options.pin)?) };
     tell_of_others(pins.as_ref());
     let hierarchy = options.cgroup.clone().map_or_else(cgroup::root, Ok)?;
     let mut settings = settings::object(&options);
@@ -64,7 +66,7 @@ pub fn run(options: Run) -> Result<()> {
     let publisher = Publisher::new(object.store()?, grace, settings.sizes, ids);
     let core = Core::new(Model::new(settings::model(&options)), publisher);
     let node = Node::new(config, closer, &options);
-    let health = Health::new(sender.clone(), metrics.clone());
+    let health = Health::new(sender.clone(), metrics.clone(), object.decisions()?);
     let served = options.health.map(|address| {
         let served = health.clone().serve(address);
         served.with_context(|| format!("--health {address}: cannot serve there"))
@@ -121,6 +123,15 @@ pub fn run(options: Run) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn open(pin: &Path) -> Result<PinDir> {
+    PinDir::open(pin).map_err(|error| match error {
+        AttachError::NotBpffs { .. } => {
+            Error::new(error).context("nothing can be pinned (--no-pin does without)")
+        }
+        other => other.into(),
+    })
 }
 
 /// Warns if programs are in force that this agent does not replace.

@@ -33,7 +33,8 @@ pub enum Origins {
 }
 
 impl Origins {
-    fn program(self) -> &'static str {
+    /// The name of the program that reads them.
+    pub fn program(self) -> &'static str {
         match self {
             Self::Udp => "origins_udp",
             Self::All => "origins",

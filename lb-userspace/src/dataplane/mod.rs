@@ -11,6 +11,8 @@ pub(crate) mod carried;
 mod config;
 mod cookie;
 #[forbid(unsafe_code)]
+mod decisions;
+#[forbid(unsafe_code)]
 mod grace;
 #[forbid(unsafe_code)]
 pub mod hooks;
@@ -31,6 +33,7 @@ pub(crate) use attach::BPF_FS_MAGIC;
 pub use attach::{AttachError, Attachment, PinDir};
 pub use config::{Configuration, KernelConfig};
 pub(crate) use cookie::netns_cookie;
+pub use decisions::Decisions;
 pub use grace::KernelGrace;
 pub use iterator::{OriginIterator, Origins};
 pub use networks::{NetworksError, ServiceNetworks};

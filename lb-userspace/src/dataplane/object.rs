@@ -15,13 +15,13 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, Map, MapData},
+    maps::{Map, MapData},
 };
-use lb_common::Counter;
 
 pub use self::{error::LoadError, programs::Loaded, settings::Settings};
 use super::{
     carried,
+    decisions::Decisions,
     hooks::{HOOKS, Hook},
     iterator::{OriginIterator, Origins},
     store::{KernelStore, Tables},
@@ -128,7 +128,7 @@ impl Object {
     }
 
     /// A program's descriptor.
-    pub fn program_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
+    fn program_fd(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
         let program = self.ebpf.program(name).ok_or(LoadError::Missing(name))?;
         let fd = program.fd().map_err(|source| LoadError::Program { name, source })?;
         Ok(fd.as_fd())
@@ -185,10 +185,9 @@ impl Object {
         Ok(KernelStore::new(tables, self.sizes)?)
     }
 
-    /// What the programs have counted under this reason since the map was made.
-    pub fn count(&self, counter: Counter) -> Result<u64, LoadError> {
-        let map = self.ebpf.map("lb_counters").ok_or(LoadError::Missing("lb_counters"))?;
-        Ok(Array::<_, u64>::try_from(map)?.get(&(counter as u32), 0)?)
+    /// What the programs count.
+    pub fn decisions(&self) -> Result<Decisions, LoadError> {
+        Ok(Decisions::new(MapData::from_fd(self.map_copy("lb_counters")?)?)?)
     }
 
     /// Bytes of kernel memory that the maps take, as the kernel states them for each (`memlock`

@@ -15,7 +15,7 @@ use super::{
 /// ranges bind other kinds of the same address too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claim {
-    rank: bool,
+    is_no_cluster_ip: bool,
     /// As in [`super::service::Spec`].
     created: i64,
     /// `namespace/name`
@@ -27,8 +27,8 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn new(service: &Arc<str>, created: i64, kind: FrontendKind, port: usize) -> Self {
-        let rank = kind != FrontendKind::ClusterIp;
-        Self { rank, created, service: service.clone(), kind, port }
+        let is_no_cluster_ip = kind != FrontendKind::ClusterIp;
+        Self { is_no_cluster_ip, created, service: service.clone(), kind, port }
     }
 }
 

@@ -163,8 +163,9 @@ impl fmt::Display for Notice {
             ),
             Self::Claim { frontend, winner, loser } => write!(
                 f,
-                "Service {loser}: {frontend} is not served, because Service {winner} is older or \
-                 comes first by name; it takes over when that one goes"
+                "Service {loser}: {frontend} is not served, because Service {winner} has it (as its \
+                 ClusterIP, as the older one, or as the first by name); it takes over when that one \
+                 goes"
             ),
         }
     }

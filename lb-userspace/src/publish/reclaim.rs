@@ -213,10 +213,10 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let keys: Vec<FrontendKey> = self.unmet.keys().copied().collect();
         for key in keys {
             if let Some(frontend) = self.unmet.remove(&key) {
-                // A failure was reported when the state was first wanted.
                 self.set_or_keep(key, frontend, Patience::Pass)?;
             }
         }
+        // Whatever fails now did so, and was reported, when the state was first wanted.
         self.list();
         Ok(())
     }

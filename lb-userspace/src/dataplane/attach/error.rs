@@ -35,8 +35,8 @@ pub enum AttachError {
     },
     /// The directory for pins lies on another filesystem.
     #[error(
-        "{} is not on a bpf filesystem: mount one (mount -t bpf bpf /sys/fs/bpf), name a directory \
-         on one with --pin, or do without with --no-pin",
+        "{} is not on a bpf filesystem: mount one (mount -t bpf bpf /sys/fs/bpf), or name a \
+         directory on one with --pin",
         path.display()
     )]
     NotBpffs {
