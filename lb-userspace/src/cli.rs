@@ -12,6 +12,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::Erro
 pub use self::run::{CloseStale, EndpointsApi, PeerName, Run, Scope};
 
 /// Socket-level load balancer for Kubernetes Services
+///
+/// Exit codes: 0 done, or ended by a signal as it should; 1 failed, for the reason on standard error;
+/// 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(name = "socklb", version, max_term_width = 100)]
 pub struct Cli {
@@ -35,8 +38,13 @@ impl Cli {
     ) -> Result<Self, clap::Error> {
         let cli = Self::try_parse_from(arguments)?;
         if let Command::Run(run) = &cli.command {
-            run.validate()
-                .map_err(|reason| Self::command().error(ErrorKind::ValueValidation, reason))?;
+            run.validate().map_err(|reason| {
+                // Built, so that the usage that is shown is `socklb run`'s.
+                let mut command = Self::command();
+                command.build();
+                let run = command.find_subcommand_mut("run").expect("it was just read");
+                run.error(ErrorKind::ValueValidation, reason)
+            })?;
         }
         Ok(cli)
     }

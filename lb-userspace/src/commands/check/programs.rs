@@ -43,7 +43,7 @@ pub(super) fn load() -> AllLoaded {
     match Object::load(&settings) {
         Ok(mut object) => {
             let mut programs: Vec<Program> = object.programs().iter().map(Program::from).collect();
-            programs.push(origins(&mut object));
+            programs.extend([Origins::Udp, Origins::All].map(|which| origins(&mut object, which)));
             AllLoaded { programs, refuses_with_errno: Some(object.refuses_with_errno) }
         }
         Err(error) => {
@@ -56,18 +56,24 @@ pub(super) fn load() -> AllLoaded {
     }
 }
 
-/// The iterator by which sockets are found whose backend is gone.
-fn origins(object: &mut Object) -> Program {
-    const CONSEQUENCE: &str =
-        "--close-stale does nothing: sockets stay connected to backends that are gone";
-    let loaded = object.origins(Origins::All);
+/// An iterator by which sockets are found whose backend is gone.
+fn origins(object: &mut Object, which: Origins) -> Program {
+    let consequence = match which {
+        Origins::Udp => {
+            "--close-stale udp does nothing: sockets stay connected to backends that are gone"
+        }
+        Origins::All => {
+            "--close-stale all does nothing: sockets stay connected to backends that are gone"
+        }
+    };
+    let loaded = object.origins(which);
     let iterator = loaded.as_ref().ok();
     Program {
-        name: "origins".to_owned(),
+        name: which.program().to_owned(),
         instructions: iterator.and_then(|iterator| iterator.instructions),
         load_us: iterator.map(|iterator| iterator.took.as_micros()),
         supported: iterator.is_some(),
-        reason: reason(loaded.as_ref().err().map(|error| chain(error)).as_deref(), CONSEQUENCE),
+        reason: reason(loaded.as_ref().err().map(|error| chain(error)).as_deref(), consequence),
     }
 }
 

@@ -43,6 +43,16 @@ pub enum InspectError {
         /// The ids of those that are loaded.
         ids: Vec<u32>,
     },
+    /// The id that was named is no map's.
+    #[error("cannot open {name} by --map {name}={id}: `bpftool map list` shows the ids")]
+    Id {
+        /// The map.
+        name: &'static str,
+        /// What was named.
+        id: u32,
+        /// Why.
+        source: MapError,
+    },
     /// A map is not what socklb makes.
     #[error("{name} is not a table of this version of socklb")]
     Foreign {
@@ -255,8 +265,8 @@ fn array<T: aya::Pod>(
 
 fn open(location: &Location, name: &'static str) -> Result<MapData, InspectError> {
     let error = |source| InspectError::Map { name, source };
-    if let Some(id) = location.ids.get(name) {
-        return MapData::from_id(*id).map_err(error);
+    if let Some(&id) = location.ids.get(name) {
+        return MapData::from_id(id).map_err(|source| InspectError::Id { name, id, source });
     }
     if let Some(directory) = &location.pins {
         let path = directory.join(name);
