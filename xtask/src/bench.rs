@@ -28,7 +28,8 @@ pub(crate) struct Args {
         PossibleValue::new(name).help(help)
     })))]
     name: String,
-    /// The measurement's own arguments, such as --json; --help lists them with units and defaults
+    /// The measurement's own arguments, such as --json; `cargo xtask bench NAME -- --help` lists them
+    /// with units and defaults
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     args: Vec<String>,
 }
@@ -62,9 +63,14 @@ mod tests {
 
     #[test]
     fn everything_behind_the_name_is_the_labs() {
-        let words = ["bench", "churn", "--seconds", "5", "--help"];
-        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(lab_args(cli.args), words);
+        for words in [
+            &["bench", "churn", "--seconds", "5", "--help"][..],
+            &["bench", "churn", "--", "--help"],
+        ] {
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+            let expected: Vec<_> = words.iter().filter(|&&word| word != "--").collect();
+            assert_eq!(lab_args(cli.args).iter().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

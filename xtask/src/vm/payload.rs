@@ -61,6 +61,9 @@ impl Payload {
             program.tests = list(&program.path)?;
             program.tests.retain(|test| is_wanted(&program.name, test, filters));
         }
+        if filters.is_empty() {
+            eprintln!("left out, since they ask nothing of a kernel: {}", OF_NO_KERNEL.join(", "));
+        }
         payload.tests.retain(|program| !program.tests.is_empty());
         ensure!(!payload.tests.is_empty(), "no test's name contains {}", filters.join(" or "));
         Ok(payload)

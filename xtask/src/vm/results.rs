@@ -186,8 +186,6 @@ impl<'a> Listener<'a> {
                     self.results.programs = programs;
                 }
             }
-            // An agent that knows no such verb calls it wrong usage.
-            _ if code == "2" => {}
             _ => self.results.errors.push(format!(
                 "socklb check --json ended with {code}, and told no JSON object: {}",
                 self.check_errors.trim()
@@ -234,7 +232,8 @@ mod tests {
 \n@kernel 6.1.0\n@begin lab\n\nrunning 5 tests\ntest a ... ok\ntest m::b ... ok\n\
 test c - should panic ... noise\nnoise\nok\ntest d ... FAILED\ntest e ... ignored, slow\n\nfailures:\n\n\
 ---- d stdout ----\nit broke\ntest a ... FAILED\n\n\nfailures:\n    d\n\n\
-test result: FAILED. 3 passed; 1 failed\n\n@skip m::b\tno veth\n@end 101\n@checked 2\n@done";
+test result: FAILED. 3 passed; 1 failed\n\n@skip m::b\tno veth\n@end 101\n\
+@check {\"programs\": []}\n@checked 0\n@done";
         let (done, results) = hear(&payload, text);
         assert!(done);
         assert_eq!(results.release.as_deref(), Some("6.1.0"));
@@ -274,7 +273,7 @@ test result: FAILED. 3 passed; 1 failed\n\n@skip m::b\tno veth\n@end 101\n@check
     }
 
     #[test]
-    fn the_check_is_read_where_the_agent_has_one() {
+    fn the_check_is_read() {
         let payload = payload(&[]);
         let text = "@check {\"programs\": [\n@check {\"name\": \"connect4\"}]}\n@checked 0";
         assert_eq!(hear(&payload, text).1.programs[0]["name"], "connect4");
