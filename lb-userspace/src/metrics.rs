@@ -188,7 +188,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn point_30_what_arrived_is_timed_from_its_cause_on() {
+    fn the_reference_names_every_metric_and_every_decision() {
+        let reference = include_str!("../../docs/reference.md");
+        let text = filled().text();
+        let described = text.lines().filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            Some(format!("| `{name}{}` |", if kind == "counter" { "_total" } else { "" }))
+        });
+        let decisions = lb_common::Counter::ALL.into_iter();
+        let decisions = decisions.map(|it| format!("| {} | `{}` |", it as u32, it.name()));
+        let (metrics, decisions): (Vec<_>, Vec<_>) = (described.collect(), decisions.collect());
+        assert_eq!(metrics.len(), 9, "{text}");
+        for row in metrics.iter().chain(&decisions) {
+            assert!(reference.contains(row.as_str()), "{row} is not in docs/reference.md");
+        }
+    }
+
+    /// With something counted under every name.
+    fn filled() -> Metrics {
         let metrics = Metrics::new();
         let trigger = SystemTime::now() - Duration::from_secs(3);
         let ahead = SystemTime::now() + Duration::from_secs(60);
@@ -204,7 +221,12 @@ mod tests {
         metrics.swept(&Report { udp: 1, tcp: 2, ..Report::default() });
         metrics.listed("services");
         metrics.failed("endpointslices");
-        let text = metrics.text();
+        metrics
+    }
+
+    #[test]
+    fn point_30_what_arrived_is_timed_from_its_cause_on() {
+        let text = filled().text();
         for line in [
             "socklb_publication_duration_seconds_count 3",
             "socklb_network_programming_duration_seconds_count 1",
