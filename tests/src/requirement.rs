@@ -3,7 +3,12 @@
 //! Nothing may be skipped in silence: whoever runs the tests reads the file named in
 //! `SOCKLB_SKIPS`, and treats a skip as a failure where none is allowed.
 
-use std::{env, fs::OpenOptions, io::Write, path::Path};
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use aya::programs::ProgramError;
@@ -44,6 +49,9 @@ pub enum Need {
     Mptcp,
     /// Numbers that name network namespaces, told by SO_NETNS_COOKIE (Linux 5.14).
     NetnsCookie,
+    /// A transport protocol, by the name that /proc/net/protocols has. To ask for a socket would make
+    /// the kernel load a module.
+    Protocol(&'static str),
     /// A program that is no part of this project.
     Program(&'static str),
     /// A BPF iterator over the storage of sockets (Linux 5.9), which some kernels refuse even to root.
@@ -67,6 +75,7 @@ impl Need {
                 // What else is wrong shows where it matters.
                 Ok(Some(_)) | Err(_) => None,
             },
+            Self::Protocol(name) => protocol_missing(name),
             Self::Origins => origins_refused(),
             Self::Program(name) if programs::find(name).is_some() => None,
             Self::Program(name) => {
@@ -86,10 +95,19 @@ impl Need {
     pub fn note(self, name: &str, reason: &str) -> Result<()> {
         let elsewhere = env::var_os(ELSEWHERE).is_some();
         match self {
-            Self::Double | Self::Origins if elsewhere => append(ELSEWHERE, name, reason),
+            Self::Double | Self::Origins | Self::Protocol(_) if elsewhere => {
+                append(ELSEWHERE, name, reason)
+            }
             _ => note_skip(name, reason),
         }
     }
+}
+
+fn protocol_missing(name: &str) -> Option<String> {
+    // What cannot be read shows in the tests of everything else.
+    let protocols = fs::read_to_string("/proc/net/protocols").unwrap_or_default();
+    let is_it = |line: &str| line.split_whitespace().next() == Some(name);
+    (!protocols.lines().any(is_it)).then(|| format!("the kernel has no protocol {name}"))
 }
 
 /// Why the kernel does not let sockets be found, if so. Only its plain no counts (EPERM): a program that

@@ -4,7 +4,6 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
-    thread,
 };
 
 use anyhow::Result;
@@ -15,7 +14,7 @@ use lab::{
     plane::Plane,
     pod::{CLIENT, CLIENT6},
     port::{Port, cluster_ip},
-    requirement,
+    requirement::Need,
     serving::{PORT, Serving},
     socket::{Errno, Socket},
 };
@@ -54,19 +53,6 @@ fn expect_uncounted(plane: &Plane) -> Result<()> {
         assert_eq!(plane.count(counter)?, 0, "{counter:?}");
     }
     Ok(())
-}
-
-/// Whether the kernel has a protocol, by the name in /proc/net/protocols; it is noted if not. To
-/// ask for a socket would make the kernel load a module.
-fn has(protocol: &str) -> Result<bool> {
-    let protocols = fs::read_to_string("/proc/net/protocols")?;
-    let has = protocols.lines().any(|line| line.split_whitespace().next() == Some(protocol));
-    if !has {
-        let thread = thread::current();
-        let reason = format!("the kernel has no protocol {protocol}");
-        requirement::note_skip(thread.name().unwrap_or("?"), &reason)?;
-    }
-    Ok(has)
 }
 
 /// An echo request, whose checksum the kernel fills in where it knows how.
@@ -114,10 +100,7 @@ fn point_25_raw_and_ping_sockets_are_untouched() {
 
 #[test]
 fn point_25_udp_lite_sockets_are_untouched() {
-    lab::isolated(|lab| {
-        if !has("UDP-Lite")? {
-            return Ok(());
-        }
+    lab::isolated_with(&[Need::Protocol("UDP-Lite")], |lab| {
         let serving = Serving::start(lab, 1)?;
         let plane = plane(lab, &serving)?;
         for &family in lab.families()? {
@@ -133,6 +116,35 @@ fn point_25_udp_lite_sockets_are_untouched() {
             assert_eq!(first.receive_from()?.source.map(|from| from.ip()), Some(client.ip()));
         }
         expect_uncounted(&plane)
+    });
+}
+
+#[test]
+fn point_4_sctp_sockets_are_untouched() {
+    lab::isolated_with(&[Need::Protocol("SCTP")], |lab| {
+        let serving = Serving::start(lab, 1)?;
+        let plane = plane(lab, &serving)?;
+        for &family in lab.families()? {
+            let pod = serving.at(0).seen_by(family);
+            for kind in [SocketType::STREAM, SocketType::SEQPACKET] {
+                let new = || Socket::new(family, kind, Some(ipproto::SCTP));
+                let listener = serving.pods[0].namespace().run(new)?;
+                listener.bind(pod)?;
+                rustix::net::listen(&listener, 4)?;
+                // A hook would refuse it: no Service has this address.
+                let socket = new()?;
+                assert_eq!(socket.connect(pod), Ok(()), "{family:?}, {kind:?}");
+                if kind == SocketType::STREAM {
+                    assert_eq!(socket.peer(), Ok(pod), "{family:?}");
+                } else {
+                    // One that has no association makes one for what it sends.
+                    assert_eq!(new()?.send_to(b"?", pod), Ok(()), "{family:?}");
+                }
+            }
+        }
+        expect_uncounted(&plane)?;
+        assert_eq!(Socket::tcp(Family::V4)?.connect(serving.at(0).v4), Err(plane.refusal()));
+        Ok(())
     });
 }
 

@@ -12,8 +12,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Links between namespaces, addresses that no wire carries, and the lists of sockets.
-const WANTED: [&str; 4] = ["veth", "dummy", "tcp_diag", "udp_diag"];
+/// Links between namespaces, addresses that no wire carries, the lists of sockets, and a protocol whose
+/// sockets are to be left alone.
+const WANTED: [&str; 5] = ["veth", "dummy", "tcp_diag", "udp_diag", "sctp"];
 
 /// A module, uncompressed.
 pub(super) struct Module {
