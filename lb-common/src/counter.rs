@@ -1,4 +1,6 @@
 //! The reasons that the programs count in `lb_counters`, one index each.
+//!
+//! What is no Service's must never be counted: it is everyone's path.
 
 /// Index into `lb_counters`, an array of `u64` that programs add to atomically.
 ///

@@ -1,4 +1,8 @@
 //! Who connects: `lb_config`, `lb_optouts` and `lb_affinity`, and `lb_common`'s view of them.
+//!
+//! Nothing here decides: `lb_common` does. The agent and other CPUs write these maps meanwhile, so
+//! no reference may be made into them, but to the prefixes, which only change while nobody looks at
+//! them.
 
 use aya_ebpf::{
     EbpfContext,

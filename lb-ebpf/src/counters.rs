@@ -1,4 +1,6 @@
 //! `lb_counters`: how often the programs decided what.
+//!
+//! A count must never be written but by an atomic addition: all CPUs share it.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 

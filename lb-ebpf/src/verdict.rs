@@ -1,4 +1,7 @@
 //! What a program answers the kernel.
+//!
+//! `bpf_set_retval` must never be called but behind its constant: kernels without it would load no
+//! program that can reach the call.
 
 use aya_ebpf::{Global, helpers::generated::bpf_set_retval};
 use lb_common::Counter;

@@ -1,4 +1,6 @@
 //! An error and what led to it, as one line of a log or report.
+//!
+//! Nothing may be left out here: who wants less than all of it takes the first line.
 
 use std::error::Error;
 

@@ -1,4 +1,6 @@
 //! `socklb`: parses the command line and hands over.
+//!
+//! Standard output is for what the verbs print: logs and errors must never be written there.
 #![forbid(unsafe_code)]
 
 use std::{io::IsTerminal as _, process::ExitCode};

@@ -1,5 +1,7 @@
 //! What an experiment has at hand: a cgroup that it runs in, the namespace of a client without any
 //! route out, and a folder for its files.
+//!
+//! None of it may be had outside of a supervised child: it would change the machine's own network.
 
 use std::{
     fs,

@@ -1,4 +1,7 @@
 //! The three ways in which a socket can name an address, and things that have one in each family.
+//!
+//! What a socket is told and what packets carry must never be mixed up: a mapped address is in no
+//! packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 

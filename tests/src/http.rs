@@ -1,4 +1,6 @@
 //! One HTTP request to a server on loopback, as a probe makes it.
+//!
+//! Must never leave the machine: any other address is refused.
 
 use std::{
     io::{Read as _, Write as _},

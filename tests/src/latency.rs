@@ -1,4 +1,6 @@
 //! Durations, counted in a histogram that answers for percentiles.
+//!
+//! None may get lost: what is too long for it counts as the longest.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! Typed Kubernetes objects, as events of a source.
+//!
+//! They must never go through text: where they are used, the agent is measured and not a parser.
 
 use std::net::IpAddr;
 

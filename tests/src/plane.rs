@@ -1,4 +1,6 @@
 //! The agent's data plane in this process: tables, publisher, and the programs on a cgroup.
+//!
+//! The programs must never be attached to another cgroup than the experiment's own.
 
 use std::{net::SocketAddr, path::Path};
 

@@ -1,4 +1,6 @@
 //! A Service port as the model would tell it to the publisher, spelled in a line.
+//!
+//! Backends must never be told unsorted or twice: the model does neither.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},

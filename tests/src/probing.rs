@@ -1,4 +1,6 @@
 //! Clients that connect to a Service all the while, as long as something else goes on.
+//!
+//! A run without a connect must never pass for one without a failure.
 
 use std::{
     net::SocketAddr,

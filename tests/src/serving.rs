@@ -1,4 +1,6 @@
 //! Pods that serve one port over TCP and UDP, each of which says its own index.
+//!
+//! No two may say the same: it is all that a test knows them by.
 
 use anyhow::Result;
 

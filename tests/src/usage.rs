@@ -1,4 +1,6 @@
 //! What a process needs: memory and processor time, as the kernel says.
+//!
+//! A line that the kernel does not give must never count as 0.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,6 @@
 //! What the compiler says about itself.
+//!
+//! Must never install or choose one: whoever has another is told what to install.
 
 use anyhow::{Context as _, Result, ensure};
 

@@ -1,4 +1,7 @@
 //! `lb_affinity`: which backend a client has.
+//!
+//! Entries outlive a generation of tables, and the next one compares sizes alone: no field may come
+//! to mean something else in its place.
 
 use core::mem::{align_of, offset_of, size_of};
 

@@ -1,4 +1,7 @@
 //! `lb_config` and `lb_node_ports`: what changes while the programs run and belongs to no Service.
+//!
+//! Programs read all of it while it is written: no word may be stored in parts, and no prefix may
+//! change while `refuse` is set.
 
 use core::mem::{align_of, offset_of, size_of};
 

@@ -1,4 +1,7 @@
 //! `lb_frontends4` and `lb_frontends6`: which slot an address and port have.
+//!
+//! The value must never be wider than one word of 8 bytes: readers load it in one go, and tell by
+//! its tag whether it is still their key's.
 
 use core::mem::{align_of, offset_of, size_of};
 

@@ -1,4 +1,7 @@
 //! `lb_services`, `lb_backends4` and `lb_backends6`: what a slot leads to.
+//!
+//! No field of a slot may reach over two of its words: each is stored by itself, and a reader may
+//! see any mix of old and new ones.
 
 use core::mem::{align_of, offset_of, size_of};
 

@@ -1,4 +1,6 @@
 //! Networks on the command line.
+//!
+//! No IPv4-mapped address may leave here: what is behind compares addresses family by family.
 
 use std::net::IpAddr;
 

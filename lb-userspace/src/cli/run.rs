@@ -1,4 +1,6 @@
 //! `socklb run`: its flags, and which of them do not go together.
+//!
+//! Nothing here may ask the machine: whether it can do what a flag wants shows when it is done.
 
 use std::{
     net::{IpAddr, SocketAddr},

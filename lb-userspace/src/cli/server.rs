@@ -1,4 +1,6 @@
 //! The API server on the command line.
+//!
+//! Must never look a name up, nor connect: only the text is judged.
 
 use http::Uri;
 

@@ -1,6 +1,8 @@
 //! What closing needs of the node: its network namespaces, and each one's sockets.
 //!
 //! Traits, so that the passes can be tested without a kernel.
+//!
+//! Nothing here decides which sockets are closed.
 
 use std::{io, net::SocketAddr};
 

@@ -1,6 +1,7 @@
 //! What is asked for: which backends no longer serve, so that sockets connected to them are stale.
 //!
-//! Requests that wait are added up here, so that one pass over the sockets answers all of them.
+//! Requests that wait are added up here, so that one pass over the sockets answers all of them. No
+//! request may mean a socket that was sent to its backend after it was made.
 
 use std::{
     collections::HashSet,

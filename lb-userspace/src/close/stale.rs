@@ -1,4 +1,6 @@
 //! A socket that may have to be closed, as far as its origin tells.
+//!
+//! An origin that this version does not understand must never make a socket stale.
 
 use std::net::{Ipv6Addr, SocketAddr};
 

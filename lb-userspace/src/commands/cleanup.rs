@@ -1,4 +1,7 @@
 //! `socklb cleanup`: takes out of force what a stopped agent left.
+//!
+//! Must never take anything from an agent that runs: whoever holds the lock of the pin directory is
+//! one.
 
 use anyhow::Result;
 

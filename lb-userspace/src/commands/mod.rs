@@ -1,4 +1,6 @@
 //! The verbs of `socklb`, one file each.
+//!
+//! Only `run` and `cleanup` may change what is in force.
 
 pub mod check;
 pub mod cleanup;

@@ -1,4 +1,6 @@
 //! `socklb services`: prints the tables.
+//!
+//! Must never write to a map, nor need the agent: what is printed is what the programs see.
 
 use std::{
     io::{self, Write as _},

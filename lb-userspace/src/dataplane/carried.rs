@@ -2,7 +2,7 @@
 //! that both name.
 //!
 //! All are found in the pin directory of the generation before. What has another shape there is
-//! left alone, and made anew.
+//! left alone, and made anew. No id may be given again that they may still name.
 
 use std::{
     collections::HashMap,

@@ -3,6 +3,8 @@
 //! Updating an array of maps makes the kernel wait for its RCU readers, and cgroup programs are
 //! such readers. `membarrier(2)` is no substitute: it does not wait where there is one CPU. The
 //! waiting is done by a thread of its own, so that publication goes on meanwhile.
+//!
+//! A period must never count as over before that call has returned.
 
 use std::{
     io,

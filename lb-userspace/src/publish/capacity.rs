@@ -1,4 +1,7 @@
 //! How much the tables hold, and what is said when that is not enough.
+//!
+//! No failure may leave an operator to guess: it names the frontend, and the flag to raise if there
+//! is one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! What publication asks of the tables and of the kernel.
+//!
+//! Nothing here may know what a map is: publication runs on plain memory too. Implementations must
+//! never put off or swap what they are told to write: the order is what keeps readers safe.
 
 use std::io;
 

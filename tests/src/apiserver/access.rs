@@ -1,5 +1,7 @@
 //! How clients reach a server: its URL, whom they trust, who they are; and the files in which `kubectl`
 //! and others look that up.
+//!
+//! No file may ever be there in part: clients read them again at any time.
 
 use std::{
     fs,

@@ -1,5 +1,8 @@
 //! What a request is answered, and in which order that is decided: it is counted, its token is checked,
 //! faults befall it, and what is left is done.
+//!
+//! A fault must never befall a request without the right token, nor one that is answered without
+//! any.
 
 use std::{io, sync::Arc};
 

@@ -1,4 +1,7 @@
 //! The server that a test runs on: the double, or a real one where the run says so.
+//!
+//! The double must never stand in for a real server that was asked for: the run would prove
+//! nothing.
 
 use std::{env, path::Path};
 

@@ -3,6 +3,8 @@
 //!
 //! Objects are `k8s-openapi`'s: what they do not know is dropped, as the real server drops it. A
 //! Service is more than this, see [`service`](super::service).
+//!
+//! Nothing that is refused may have taken an address or a port.
 
 use k8s_openapi::{
     api::{

@@ -2,6 +2,7 @@
 //!
 //! A page belongs to a version of everything. What has changed since is undone by the history, so a
 //! token holds nothing but that version and a name, and is good for as long as the history reaches.
+//! No list may mix versions: each of its pages is of the first one's.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Bound, sync::Arc};
 

@@ -1,6 +1,7 @@
 //! The thread that a double serves on: it accepts connections, and does what it is told.
 //!
-//! The listener can be closed and opened again at the same port, any number of times.
+//! The listener can be closed and opened again at the same port, any number of times. A connection
+//! that fails must never end the thread, nor another connection.
 
 use std::{
     io,

@@ -1,4 +1,6 @@
 //! The node ports of a Service, and the port for its health checks.
+//!
+//! Nothing may be owned here: the caller takes the ports when all else is decided, all or none.
 
 use k8s_openapi::api::core::v1::ServiceSpec;
 

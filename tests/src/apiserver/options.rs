@@ -1,4 +1,6 @@
 //! What a double of the API server is started with.
+//!
+//! None of it may change while the double runs: what may are its faults and misdeeds.
 
 use std::time::Duration;
 

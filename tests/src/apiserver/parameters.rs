@@ -1,4 +1,6 @@
 //! The parameters of a request, as its query names them.
+//!
+//! A value that cannot be read must never pass for one that is missing: the real server refuses it.
 
 use std::collections::BTreeMap;
 

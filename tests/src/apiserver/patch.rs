@@ -1,4 +1,6 @@
 //! JSON merge patches, as RFC 7386 has them.
+//!
+//! Lists must never be merged: a patch replaces them as a whole.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! What a new cluster has.
+//!
+//! None of it may be stored past the rules for everyone's objects.
 
 use k8s_openapi::{
     api::{

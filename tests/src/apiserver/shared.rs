@@ -1,5 +1,7 @@
 //! What the threads of a double share: its objects, faults, credentials, connections, and what it was
 //! asked.
+//!
+//! A thread that panics must never keep the others out: its test fails anyway, when it ends.
 
 use std::{
     collections::HashMap,

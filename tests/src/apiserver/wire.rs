@@ -1,7 +1,7 @@
 //! A connection that can be made to fall silent, to end, and to end in the middle of what it says.
 //!
 //! It lies below TLS and HTTP, which know nothing of it: to the client it looks as if a peer or the
-//! network had failed.
+//! network had failed. A connection that has ended must never be revived.
 
 use std::{
     io::{self, IoSlice},

@@ -1,4 +1,7 @@
 //! The clients of a churn: each connects or sends, one after the other, and judges whom it met.
+//!
+//! What a client may meet must never be less than what was in force while it chose: the log is
+//! asked before and after.
 
 use std::{
     collections::HashMap,

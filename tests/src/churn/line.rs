@@ -1,4 +1,6 @@
 //! What is churned: Services of one family and one protocol each, as objects.
+//!
+//! No two of them may share a name, nor an address: who answers tells whose set counts.
 
 use std::{
     fmt,

@@ -1,4 +1,7 @@
 //! Which sets of backends were in force at what time.
+//!
+//! Must never allow a set that was superseded before a connect began, nor rule out one that was
+//! published meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

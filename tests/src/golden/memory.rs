@@ -1,4 +1,6 @@
 //! Tables on plain memory, which need no root.
+//!
+//! What no reader can reach must never be shown: a frontend that is `GONE` is none.
 
 use anyhow::{Result, ensure};
 use lb_common::{Range, layout::HOST_ONLY};

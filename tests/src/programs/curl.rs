@@ -1,4 +1,6 @@
 //! curl, as an HTTP client.
+//!
+//! An answer that tells of a failure must never be returned as a body.
 
 use anyhow::{Context, Result};
 

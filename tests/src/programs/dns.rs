@@ -1,4 +1,6 @@
 //! dnsmasq as a DNS server; dig, and the C library's resolver, as clients.
+//!
+//! Must never ask a server outside of the experiment: what dnsmasq does not know has no answer.
 
 use std::{
     fs,

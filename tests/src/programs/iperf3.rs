@@ -1,4 +1,6 @@
 //! iperf3, which opens a TCP connection to control a test and another socket for its data.
+//!
+//! Nothing here may judge how fast it went.
 
 use std::net::SocketAddr;
 

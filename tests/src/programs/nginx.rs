@@ -1,4 +1,6 @@
 //! nginx, as an HTTP server and as a client that looks names up by itself.
+//!
+//! Must never write outside of its folder: all its paths are relative to that.
 
 use std::{fs, net::SocketAddr};
 

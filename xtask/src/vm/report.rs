@@ -1,4 +1,6 @@
 //! What the matrix looks like: tables for people, JSON for programs.
+//!
+//! Nothing is judged here: whether a test passed is decided where the guest's words are read.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

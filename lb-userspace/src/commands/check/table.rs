@@ -1,4 +1,6 @@
 //! The report for people.
+//!
+//! Must never ask the kernel, nor know more than JSON tells: it shows what the report holds.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
 

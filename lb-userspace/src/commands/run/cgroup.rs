@@ -1,4 +1,7 @@
 //! Finds the cgroup v2 hierarchy.
+//!
+//! Must never mount one, nor take the mount of a part for the whole: nobody outside of that part
+//! would be balanced.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 

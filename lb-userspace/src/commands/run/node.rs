@@ -1,4 +1,7 @@
 //! What the owner has done on the node: sockets closed, Pods left alone.
+//!
+//! It runs on the owner's thread, so nothing here may wait. What fails is logged, and must never
+//! end the agent.
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -1,4 +1,6 @@
 //! Signals as messages to the owner.
+//!
+//! The second signal must never depend on the owner: it ends the process at once.
 
 use std::{
     sync::{Arc, mpsc::Sender},

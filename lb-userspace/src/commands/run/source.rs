@@ -1,4 +1,6 @@
 //! The source that the command line names.
+//!
+//! No more than one may run: the model does not know which source an object is from.
 
 use anyhow::Result;
 use tracing::{info, warn};

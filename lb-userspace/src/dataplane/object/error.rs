@@ -1,4 +1,6 @@
 //! Why the BPF object could not be loaded, and what helps.
+//!
+//! A program that the agent can do without must never be an error here: its hook is left out.
 
 use std::io;
 

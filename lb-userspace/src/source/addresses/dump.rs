@@ -1,4 +1,6 @@
 //! All addresses of the calling thread's network namespace, as they are now.
+//!
+//! An interrupted dump must never pass for a whole one.
 
 use std::{io, net::IpAddr};
 

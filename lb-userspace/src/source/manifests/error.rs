@@ -1,4 +1,6 @@
 //! What can go wrong with a folder of manifests, in words.
+//!
+//! A report must never end the source, and an error must never come once it has started.
 
 use std::{fmt, io, path::PathBuf};
 

@@ -1,5 +1,7 @@
 //! Runs one job of this program in a supervised child: a cgroup and network namespaces of its
 //! own, one job at a time on the machine.
+//!
+//! No job may run outside of that: it would change the machine's own network.
 
 use std::{
     env,

@@ -1,4 +1,7 @@
 //! An object's metadata, without the managers of its fields and its owners.
+//!
+//! No field that the model, opt-outs or the watch itself look at may be left out: it would be
+//! missing without a word.
 
 use std::collections::BTreeMap;
 

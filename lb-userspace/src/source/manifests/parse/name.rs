@@ -1,4 +1,7 @@
 //! Names as the API server accepts them (RFC 1123, in lower case).
+//!
+//! Must never take a name that the API server refuses, nor refuse one that it takes: a folder would
+//! serve what a cluster does not, or the other way round.
 
 /// Why this cannot name a Service or a namespace, if so.
 pub(super) fn check_label(field: &str, name: &str) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! `bench churn`: connects and datagrams while the set of backends changes as fast as the agent can
 //! publish.
+//!
+//! A run without connects or datagrams must never count as a good one.
 
 use std::{process::ExitCode, time::Duration};
 

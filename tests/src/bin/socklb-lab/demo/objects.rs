@@ -1,5 +1,7 @@
 //! The objects of the demo, as files or in a cluster, and the numbers that its Pods and clients share with
 //! them.
+//!
+//! The numbers must never part from the manifests', which say them once more.
 
 use std::{
     fs,

@@ -1,4 +1,6 @@
 //! The demo's results, as a table and as JSON.
+//!
+//! A time must never decide whether the demo went well: only what became of the connections does.
 
 use std::{collections::BTreeMap, fmt::Write, mem, net::SocketAddrV4, time::Duration};
 

@@ -1,4 +1,6 @@
 //! The system calls one by one: made, timed, and their answers checked.
+//!
+//! Nothing but the call may lie between two looks at the clock.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

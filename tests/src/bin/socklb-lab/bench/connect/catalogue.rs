@@ -1,7 +1,8 @@
 //! All cases, by name.
 //!
 //! A name says the hook, the family if it is not the hook's (`mapped`: IPv4 on an AF_INET6 socket),
-//! the protocol, and what is special. Whole calls on UDP sockets are named after the call.
+//! the protocol, and what is special. Whole calls on UDP sockets are named after the call. No two
+//! cases may have the same name: they are compared by it.
 
 use std::rc::Rc;
 

@@ -1,4 +1,6 @@
 //! The results of `bench connect`, as a table and as JSON.
+//!
+//! What was not timed must never be shown as a time of 0.
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
