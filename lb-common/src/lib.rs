@@ -16,12 +16,17 @@
 //! the kernel as well.
 #![no_std]
 
+#[forbid(unsafe_code)]
 pub mod counter;
+#[forbid(unsafe_code)]
 pub mod family;
+#[forbid(unsafe_code)]
 pub mod layout;
+#[forbid(unsafe_code)]
 pub mod peers;
 #[cfg(feature = "user")]
 mod pod;
+#[forbid(unsafe_code)]
 pub mod select;
 
 pub use counter::Counter;

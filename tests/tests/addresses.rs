@@ -1,5 +1,6 @@
 //! The source of the node's addresses, on the real kernel: in a namespace of its own, where
 //! addresses and interfaces come and go.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -1,5 +1,6 @@
 //! Session affinity: a client, which is a network namespace, stays with its backend. Numbers in
 //! names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
 //! The agent as users run it: the binary, a folder of manifests, pins, and the other verbs.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
 //! The less usual ways in which applications make and connect sockets, and what they notice of
 //! it. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     fs, io,

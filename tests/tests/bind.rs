@@ -1,5 +1,6 @@
 //! Node ports that are served are kept free in the host's network namespace, if asked for: a
 //! process that had one would never be reached from this node.
+#![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,5 +1,6 @@
 //! What a restart of the agent carries over: the backends that clients and sockets have, and what
 //! sockets show. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{io, path::Path};
 

@@ -1,4 +1,5 @@
 //! `socklb check` as whoever installs socklb runs it.
+#![forbid(unsafe_code)]
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
 //! No socket fails or goes astray while Services change as fast as the agent can publish.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

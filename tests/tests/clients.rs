@@ -1,6 +1,7 @@
 //! Programs that nobody here wrote, through Services and the agent as users run it: curl and nginx,
 //! dig, the C library's resolver and dnsmasq, nginx as a client that looks names up, iperf3.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},

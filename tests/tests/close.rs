@@ -1,5 +1,6 @@
 //! Closing sockets whose backend no longer serves, on the real kernel: sockets of every kind, in several
 //! namespaces, with origins that the tests make up.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::HashSet,

@@ -1,5 +1,6 @@
 //! Where sockets that meet a Service go, in each family and over each kind of socket, on the real
 //! kernel. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use anyhow::Result;
 use lab::{

@@ -1,5 +1,6 @@
 //! Datagrams of sockets that were connected before what they were connected to was served here.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use lab::{exchange::Way, plane::Plane, port::Port, socket::Socket};
 use lb_userspace::publish::Sizes;

@@ -1,5 +1,6 @@
 //! Many backends that go at once, end to end: all sockets that are connected to them are closed in one
 //! pass. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},

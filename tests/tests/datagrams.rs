@@ -1,5 +1,6 @@
 //! Where the datagrams of one UDP socket go that is connected, was, or sends straight to a Pod too, and
 //! with control data. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     thread,

@@ -1,5 +1,6 @@
 //! Services without backends: each kind of connect is refused, and leaves the socket as it was before.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! TCP connections whose backend goes, where the agent is asked to close them (`--close-stale all`).
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! Which addresses are frontends, end to end: external IPs and load balancers', what is left alone,
 //! what is dropped, and what is refused. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -1,4 +1,5 @@
 //! The scripts in `golden/`, on plain memory and in the kernel. docs/testing.md explains them.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! One agent after the other on the same pins, where the first did not come to its end.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     ffi::OsString,

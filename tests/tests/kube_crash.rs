@@ -1,5 +1,6 @@
 //! The agent killed again and again while a cluster changes. Numbers in names are those of
 //! docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
 //! The manifests of deploy/, and the agent as they run it.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,7 @@
 //! What the agent reads of a cluster beside Services and endpoints: its Node, Pods and Namespaces that
 //! opt out, Service networks; and what it is allowed to read. Numbers in names are those of
 //! docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,6 @@
 //! Single objects as an API server stores, fills in and refuses them: the lab's double, and a real one
 //! where there is one. What holds for both is what other tests may build on.
+#![forbid(unsafe_code)]
 
 use std::{future::Future, net::IpAddr, path::Path, time::Duration};
 

@@ -1,4 +1,5 @@
 //! The laboratory itself: isolation from the machine, Pods, and nothing left behind.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

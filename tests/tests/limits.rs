@@ -1,4 +1,5 @@
 //! What a socket hook cannot do, as docs/semantics.md says it. Numbers in names are those of that page.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
 //! A ClusterIP that an interface of the node has, as with NodeLocal DNSCache, end to end. Numbers in
 //! names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,5 +1,6 @@
 //! One AF_INET6 UDP socket that talks to IPv6 and IPv4 addresses in turns: it is shown each in the
 //! spelling that it used. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 

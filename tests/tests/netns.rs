@@ -1,4 +1,5 @@
 //! Network namespaces of the node: found wherever they hide, told apart by cookie, and entered.
+#![forbid(unsafe_code)]
 
 use std::{
     fs::{self, File},

@@ -1,5 +1,6 @@
 //! Node ports end to end: on the node's addresses as they come and go, on those that are asked for,
 //! on 127.0.0.1, and kept free. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -1,5 +1,6 @@
 //! Pods that opt out, on the real kernel: found by their addresses, known by their cookies, and left
 //! alone by the programs.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,6 @@
 //! Reading the origins of all sockets through the iterator, as the programs wrote them.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::HashSet,

@@ -1,5 +1,6 @@
 //! What is left alone, and what is refused because only a Service may have it. Numbers in names are
 //! those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,6 @@
 //! Which peer a socket is shown: the Service that it asked for, and the truth where it asked for a
 //! Pod. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -1,5 +1,6 @@
 //! Sockets that are connected to a backend that goes, end to end: manifests change, and the agent
 //! closes them under their applications. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 

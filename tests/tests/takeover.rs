@@ -1,5 +1,6 @@
 //! One agent after the other: who balances meanwhile, what other flags change, and which tables are
 //! not given up. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

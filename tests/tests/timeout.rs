@@ -1,5 +1,6 @@
 //! When session affinity ends: a client was away for the timeout, and what counts as being away.
 //! Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     thread,

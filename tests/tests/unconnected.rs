@@ -1,6 +1,7 @@
 //! Where the datagrams of an unconnected socket go while Services change: on to the backend that the
 //! first one went to, as long as that is the Service's. Numbers in names are those of
 //! docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use lab::{
     exchange::Way,

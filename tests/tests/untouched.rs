@@ -1,5 +1,6 @@
 //! Sockets that are not TCP's or UDP's, and datagrams to everyone: untouched, even while addresses
 //! that no Service has are refused. Numbers in names are those of docs/semantics.md.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -1,6 +1,7 @@
 //! What the fuzz targets do with their bytes: what the tests of lb-common do with the corpus.
 //!
 //! No world may be made or judged in another way here: the corpus would mean something else there.
+#![forbid(unsafe_code)]
 
 #[path = "../../tests/fuzz/world/mod.rs"]
 mod world;

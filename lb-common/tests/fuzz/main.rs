@@ -1,5 +1,6 @@
 //! The fuzzer's inputs without a fuzzer: any bytes, worlds that fit together, and the corpus that
 //! `cargo fuzz` found. docs/testing.md says how to look for more.
+#![forbid(unsafe_code)]
 
 mod structured;
 mod world;

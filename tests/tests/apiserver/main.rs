@@ -1,5 +1,6 @@
 //! The lab's double of the API server, seen by clients that nobody here wrote: `kube`'s, and its
 //! watcher.
+#![forbid(unsafe_code)]
 
 mod faults;
 mod lists;

@@ -1,5 +1,6 @@
 //! The agent against an API server that fails in every way that one can. Numbers in names are those of
 //! docs/semantics.md.
+#![forbid(unsafe_code)]
 
 mod answers;
 mod connections;
