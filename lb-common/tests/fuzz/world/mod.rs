@@ -15,6 +15,7 @@ mod machine;
 pub(crate) mod origins;
 mod reference;
 mod rules;
+mod seen;
 mod sender;
 mod spec;
 
