@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -29,7 +28,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::{agent::Message, dataplane::Decisions, metrics::Metrics};
+use crate::{agent::Message, dataplane::Decisions, joined::Joined, metrics::Metrics};
 
 /// The owner answers between two publications, which may wait for a grace period.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,8 +46,9 @@ pub struct Health {
 /// Serves until it is dropped, which waits for the thread's end.
 #[derive(Debug)]
 pub struct Server {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped first, which ends the thread.
+    _stop: oneshot::Sender<()>,
+    _thread: Joined,
 }
 
 impl Health {
@@ -89,8 +89,7 @@ impl Health {
                 tracing::error!(%error, "health is not served any more");
             }
         };
-        let thread = thread::Builder::new().name("health".into()).spawn(run)?;
-        Ok(Server { stop: Some(stop), thread: Some(thread) })
+        Ok(Server { _stop: stop, _thread: Joined::spawn("health", run)? })
     }
 
     async fn alive(&self) -> Result<bool, Elapsed> {
@@ -99,16 +98,6 @@ impl Health {
             return Ok(false);
         }
         timeout(PATIENCE, answered).await.map(|answered| answered.is_ok())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and said so.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -24,6 +24,8 @@ pub mod dataplane;
 #[forbid(unsafe_code)]
 pub mod health;
 #[forbid(unsafe_code)]
+mod joined;
+#[forbid(unsafe_code)]
 pub mod metrics;
 #[forbid(unsafe_code)]
 pub mod model;

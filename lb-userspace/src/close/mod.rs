@@ -35,7 +35,6 @@ mod sweep;
 use std::{
     io, iter,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -46,7 +45,7 @@ use tracing::{debug, info, warn};
 pub(crate) use self::probe::probe;
 pub use self::request::{Gone, Request};
 use self::{node::Kernel, pass::Passes, request::Wanted};
-use crate::{chain::chain, netns::NamespaceError};
+use crate::{chain::chain, joined::Joined, netns::NamespaceError};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -134,11 +133,12 @@ pub struct Report {
     pub errors: Vec<CloseError>,
 }
 
-/// Closes stale sockets on a thread of its own.
+/// Closes stale sockets on a thread of its own. Dropping it waits for the passes that were asked for,
+/// not for further looks.
 pub struct Closer {
-    /// Taken on drop, which ends the thread.
-    requests: Option<Sender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped first, which ends the thread.
+    requests: Sender<Request>,
+    _thread: Joined,
 }
 
 impl Closer {
@@ -155,28 +155,15 @@ impl Closer {
         told: impl FnMut(&Report) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, requested) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("close".into())
-            .spawn(move || serve(&requested, &origins, told))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        let thread = Joined::spawn("close", move || serve(&requested, &origins, told))?;
+        Ok(Self { requests, _thread: thread })
     }
 
     /// Asks for sockets to be closed, and returns at once. See [`Request`] for what must be done
     /// before. What waits while a pass is made is answered by one pass after it.
     pub fn request(&self, request: Request) {
         // Without the thread, which panicked and printed so, nothing is closed.
-        let _ = self.requests.as_ref().map(|requests| requests.send(request));
-    }
-}
-
-impl Drop for Closer {
-    /// Waits for the passes that were asked for, not for further looks.
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was printed; there is nothing to add.
-            let _ = thread.join();
-        }
+        let _ = self.requests.send(request);
     }
 }
 

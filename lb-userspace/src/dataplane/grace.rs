@@ -10,18 +10,20 @@ use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
     sync::mpsc::{self, Receiver, Sender, TryRecvError},
-    thread::{self, JoinHandle},
 };
 
 use super::sys;
-use crate::publish::{Grace, GraceError};
+use crate::{
+    joined::Joined,
+    publish::{Grace, GraceError},
+};
 
 /// Makes grace periods on a thread of its own, one at a time.
 pub struct KernelGrace {
-    /// Taken on drop, which ends the thread.
-    requests: Option<Sender<()>>,
+    /// Dropped first, which ends the thread.
+    requests: Sender<()>,
+    _thread: Joined,
     results: Receiver<io::Result<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl KernelGrace {
@@ -31,10 +33,10 @@ impl KernelGrace {
         let outer = sys::create_array(Some(inner.as_fd()))?;
         let (requests, requested) = mpsc::channel();
         let (done, results) = mpsc::channel();
-        let thread = thread::Builder::new().name("grace".into()).spawn(move || {
+        let thread = Joined::spawn("grace", move || {
             serve(&outer, &inner, &requested, &done, &ended);
         })?;
-        Ok(Self { requests: Some(requests), results, thread: Some(thread) })
+        Ok(Self { requests, _thread: thread, results })
     }
 }
 
@@ -56,8 +58,7 @@ fn serve(
 
 impl Grace for KernelGrace {
     fn start(&mut self) -> Result<(), GraceError> {
-        let requests = self.requests.as_ref().ok_or_else(thread_ended)?;
-        requests.send(()).map_err(|_| thread_ended().into())
+        self.requests.send(()).map_err(|_| thread_ended().into())
     }
 
     fn is_over(&mut self) -> Result<bool, GraceError> {
@@ -70,16 +71,6 @@ impl Grace for KernelGrace {
 
     fn wait(&mut self) -> Result<(), GraceError> {
         self.results.recv().map_err(|_| thread_ended())?.map_err(GraceError::from)
-    }
-}
-
-impl Drop for KernelGrace {
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was printed; there is nothing to add.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -31,7 +31,6 @@ use std::{
     collections::BTreeSet,
     io,
     sync::mpsc::{self, Sender, SyncSender},
-    thread::{self, JoinHandle},
 };
 
 pub use self::{
@@ -40,7 +39,10 @@ pub use self::{
     selector::{Selector, SelectorError},
 };
 use self::{registry::Registry, resolve::Resolver};
-use crate::source::{Event, Kind, Object, ObjectKey};
+use crate::{
+    joined::Joined,
+    source::{Event, Kind, Object, ObjectKey},
+};
 
 /// The label or annotation of a Pod, and the label of a Namespace, by which Pods opt out (`"true"`)
 /// or in (`"false"`).
@@ -49,9 +51,9 @@ pub const OPT_OUT: &str = "socklb.io/opt-out";
 /// Resolves opt-outs on a thread of its own until it is dropped, which waits for the thread's end.
 #[derive(Debug)]
 pub struct OptOuts {
-    /// Taken on drop, which ends the thread.
-    messages: Option<Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped first, which ends the thread.
+    messages: Sender<Message>,
+    _thread: Joined,
 }
 
 /// What reaches the thread.
@@ -75,10 +77,10 @@ impl OptOuts {
         out: impl FnMut(&BTreeSet<u64>) + Send + 'static,
     ) -> io::Result<Self> {
         let (messages, received) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("opt-outs".into())
-            .spawn(move || Resolver::new(Registry::new(rules), find, out).run(&received))?;
-        Ok(Self { messages: Some(messages), thread: Some(thread) })
+        let thread = Joined::spawn("opt-outs", move || {
+            Resolver::new(Registry::new(rules), find, out).run(&received);
+        })?;
+        Ok(Self { messages, _thread: thread })
     }
 
     /// Keeps what is told of Pods and Namespaces, and returns everything else.
@@ -109,19 +111,7 @@ impl OptOuts {
     }
 
     fn send(&self, message: Message) {
-        if let Some(messages) = &self.messages {
-            // As above.
-            let _ = messages.send(message);
-        }
-    }
-}
-
-impl Drop for OptOuts {
-    fn drop(&mut self) {
-        self.messages = None;
-        if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and said so.
-            let _ = thread.join();
-        }
+        // As above.
+        let _ = self.messages.send(message);
     }
 }

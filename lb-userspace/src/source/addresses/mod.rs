@@ -25,7 +25,6 @@ mod socket;
 use std::{
     io::{self, PipeWriter},
     net::IpAddr,
-    thread::{self, JoinHandle},
 };
 
 use thiserror::Error;
@@ -35,6 +34,7 @@ use self::{
     socket::{Group, Socket},
 };
 use super::Event;
+use crate::joined::Joined;
 
 /// The node's addresses cannot be learnt.
 #[derive(Debug, Error)]
@@ -50,9 +50,9 @@ pub enum Error {
 /// Follows the addresses until it is dropped, which ends its thread and waits for that.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Closed on drop, which wakes the thread.
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed first, which wakes the thread.
+    _stop: PipeWriter,
+    _thread: Joined,
 }
 
 /// Hands the addresses of the calling thread's network namespace to `out`, as
@@ -72,11 +72,8 @@ pub fn watch(mut out: impl FnMut(Event) + Send + 'static) -> Result<Watcher, Err
     let (stopped, stop) = io::pipe().map_err(Error::Thread)?;
     // Threads inherit the namespace, so a socket that it opens anew is in the same one.
     let follower = Follower::new(subscription, first, stopped);
-    let thread = thread::Builder::new()
-        .name("addresses".into())
-        .spawn(move || follower.run(out))
-        .map_err(Error::Thread)?;
-    Ok(Watcher { stop: Some(stop), thread: Some(thread) })
+    let thread = Joined::spawn("addresses", move || follower.run(out)).map_err(Error::Thread)?;
+    Ok(Watcher { _stop: stop, _thread: thread })
 }
 
 /// The addresses of the calling thread's network namespace now: sorted, each once, less what this
@@ -90,14 +87,4 @@ pub fn assigned() -> io::Result<Vec<IpAddr>> {
 
 fn subscribe() -> io::Result<Socket> {
     Socket::subscribed([Group::Link, Group::Ipv4Address, Group::Ipv6Address])
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and said so.
-            let _ = thread.join();
-        }
-    }
 }

@@ -25,17 +25,14 @@ mod own_node;
 mod reflect;
 mod watches;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    thread::{self, JoinHandle},
-};
+use std::{collections::BTreeSet, io};
 
 use thiserror::Error;
 use tokio::{runtime, sync::oneshot};
 
 pub use self::access::{Access, AccessError, address};
 use super::{Arrival, Event};
+use crate::joined::Joined;
 
 /// What is watched, and where.
 #[derive(Clone, Debug)]
@@ -83,8 +80,8 @@ pub enum WatchError {
 #[derive(Debug)]
 pub struct Watcher {
     /// Dropped first, which ends the thread.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _stop: oneshot::Sender<()>,
+    _thread: Joined,
 }
 
 /// Starts to watch. `out` gets all events, on a thread of its own; it may block, and nothing is read
@@ -116,19 +113,8 @@ pub fn watch(
         // A name that is being resolved is not waited for.
         runtime.shutdown_background();
     };
-    let thread =
-        thread::Builder::new().name("kubernetes".into()).spawn(run).map_err(WatchError::Thread)?;
-    Ok(Watcher { stop: Some(stop), thread: Some(thread) })
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and said so.
-            let _ = thread.join();
-        }
-    }
+    let thread = Joined::spawn("kubernetes", run).map_err(WatchError::Thread)?;
+    Ok(Watcher { _stop: stop, _thread: thread })
 }
 
 /// Where all watches send what they tell.

@@ -14,7 +14,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -24,6 +23,7 @@ use notify::{
 };
 
 use super::{Error, Event, Report, Source};
+use crate::joined::Joined;
 
 /// A scan begins when the folder was quiet for this long,
 const QUIET: Duration = Duration::from_millis(20);
@@ -38,7 +38,7 @@ const RESCAN: Duration = Duration::from_secs(2);
 pub struct Watcher {
     stop: Arc<AtomicBool>,
     wake: SyncSender<()>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Joined,
 }
 
 /// Sends everything in the folder to `out`, then [`Event::Synced`], then each change, from a thread
@@ -59,11 +59,9 @@ pub fn watch(
     let watch = Some(Watch::new(dir, wake.clone())?);
     let dir = dir.to_path_buf();
     let follower = Follower { dir, watch, wake: wake.clone(), woken, stop: stop.clone() };
-    let thread = thread::Builder::new()
-        .name("manifests".to_owned())
-        .spawn(move || follower.run(out, report))
-        .map_err(Error::Thread)?;
-    Ok(Watcher { stop, wake, thread: Some(thread) })
+    let thread =
+        Joined::spawn("manifests", move || follower.run(out, report)).map_err(Error::Thread)?;
+    Ok(Watcher { stop, wake, _thread: thread })
 }
 
 impl Drop for Watcher {
@@ -71,10 +69,6 @@ impl Drop for Watcher {
         self.stop.store(true, Ordering::Release);
         // If there is no room, the thread has a wake-up to take already.
         let _ = self.wake.try_send(());
-        if let Some(thread) = self.thread.take() {
-            // An error means that the thread panicked, and said so.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -170,6 +164,8 @@ fn matters(event: &notify::Result<notify::Event>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use notify::event::{CreateKind, Flag};
 
     use super::*;
