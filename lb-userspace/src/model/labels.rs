@@ -5,13 +5,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::source::HEADLESS_LABEL;
+
 /// Belongs to another proxy.
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
-/// Is for those who look names up, and has no frontend.
-const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Whether an object is left to others.
 pub(super) fn is_for_others(metadata: &ObjectMeta) -> bool {
     let labels = metadata.labels.as_ref();
-    labels.is_some_and(|labels| [PROXY_NAME, HEADLESS].iter().any(|key| labels.contains_key(*key)))
+    // What is headless is for those who look names up, and has no frontend.
+    let others = [PROXY_NAME, HEADLESS_LABEL];
+    labels.is_some_and(|labels| others.iter().any(|key| labels.contains_key(*key)))
 }

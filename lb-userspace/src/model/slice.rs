@@ -18,8 +18,7 @@ use super::{
     notice::Notice,
     service::read_protocol,
 };
-
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+use crate::source::SERVICE_LABEL;
 
 /// The part of an EndpointSlice that counts.
 #[derive(Debug, PartialEq)]

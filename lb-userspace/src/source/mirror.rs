@@ -11,7 +11,8 @@ use k8s_openapi::api::{
 
 use super::slices::{Family, Port, protocol, slice};
 
-const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// Marks a Service without a ClusterIP, and what is made of it.
+pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 
 /// The slices of one `Endpoints` object, given by namespace and name, in a family: one for each
 /// different list of ports.

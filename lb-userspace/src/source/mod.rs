@@ -24,6 +24,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+pub(crate) use self::{mirror::HEADLESS_LABEL, slices::SERVICE_LABEL};
+
 /// An object that takes part in load balancing, or says who does.
 #[derive(Clone, Debug)]
 pub enum Object {

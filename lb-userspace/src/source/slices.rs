@@ -9,7 +9,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// Names the Service that a slice belongs to.
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// An address family. A slice has endpoints of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
