@@ -36,8 +36,10 @@ impl Cli {
     fn try_read<T: Into<std::ffi::OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(arguments)?;
-        if let Command::Run(run) = &cli.command {
+        let mut cli = Self::try_parse_from(arguments)?;
+        if let Command::Run(run) = &mut cli.command {
+            // The variable may be there and say nothing.
+            run.node_name.take_if(|name| name.is_empty());
             run.validate().map_err(|reason| {
                 // Built, so that the usage that is shown is `socklb run`'s.
                 let mut command = Self::command();

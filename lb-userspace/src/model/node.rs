@@ -43,7 +43,7 @@ pub(super) struct Addresses {
 impl Node {
     pub(super) fn new(options: Options) -> Self {
         let mut node = Self {
-            name: options.node.filter(|name| !name.is_empty()),
+            name: options.node,
             zone: None,
             track: options.track,
             addresses: Addresses::default(),

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 /// How the model reads objects. The default knows no node name, and follows no backend.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The name of the Node object that this agent runs on. Without one, or with an empty one, no
-    /// endpoint is local and no topology hint applies.
+    /// The name of the Node object that this agent runs on. Without one, no endpoint is local
+    /// and no topology hint applies.
     pub node: Option<String>,
     /// Node ports are served on the node's addresses inside these networks; empty: on all.
     pub node_port_addresses: Vec<IpNet>,

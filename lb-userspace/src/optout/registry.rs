@@ -19,8 +19,7 @@ use crate::source::{Kind, Object, ObjectKey};
 /// Who opts out, beside those who say so themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// This node's name: Pods of other nodes are left out. Without it, or with an empty one, none
-    /// is.
+    /// This node's name: Pods of other nodes are left out. Without it, none is.
     pub node: Option<String>,
     /// Pods with labels that one of these selects.
     pub pods: Vec<Selector>,
@@ -71,8 +70,7 @@ struct Word {
 }
 
 impl Registry {
-    pub(super) fn new(mut rules: Rules) -> Self {
-        rules.node = rules.node.filter(|name| !name.is_empty());
+    pub(super) fn new(rules: Rules) -> Self {
         Self { rules, pods: BTreeMap::new(), namespaces: BTreeMap::new() }
     }
 

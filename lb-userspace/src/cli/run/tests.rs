@@ -56,6 +56,12 @@ fn lists_are_separated_by_commas_or_repeated() {
 }
 
 #[test]
+fn an_empty_name_of_the_node_is_none() {
+    assert_eq!(run("--node-name=").unwrap().node_name, None);
+    assert_eq!(run("--node-name=n1").unwrap().node_name.as_deref(), Some("n1"));
+}
+
+#[test]
 fn errors_name_the_flag() {
     let five = "10.1.0.0/16,10.2.0.0/16,10.3.0.0/16,10.4.0.0/16,10.5.0.0/16";
     for (flags, expected) in [

@@ -50,7 +50,7 @@ pub(super) fn cluster(options: &Run) -> kube::Settings {
             server: options.api_server.clone(),
             idle: Duration::from_secs(options.api_idle_timeout),
         },
-        node: options.node_name.clone().filter(|name| !name.is_empty()),
+        node: options.node_name.clone(),
         endpoints: match options.endpoints_api {
             EndpointsApi::Endpointslices => kube::Endpoints::Slices,
             EndpointsApi::Endpoints => kube::Endpoints::Endpoints,
