@@ -2,8 +2,8 @@
 //! address, where the socket was sent from there to the backend that answers.
 //!
 //! The hooks run when the caller asks for the source (`udp_recvmsg()` in net/ipv4/udp.c, kernel
-//! 5.2), under the socket's lock, which is taken for them. An AF_INET6 socket's datagrams from IPv4 arrive at recvmsg6, as
-//! mapped. They must return 1.
+//! 5.2), under the socket's lock, which is taken for them. An AF_INET6 socket's datagrams from IPv4
+//! arrive at recvmsg6, as mapped. They must return 1.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use lb_common::Place;

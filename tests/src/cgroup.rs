@@ -29,8 +29,8 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes an empty cgroup, with a name of [`owned::name`], below this process's own, after removing those that killed runs
-    /// left there.
+    /// Makes an empty cgroup, with a name of [`owned::name`], below this process's own, after removing
+    /// those that killed runs left there.
     ///
     /// # Errors
     /// Without a cgroup v2 hierarchy, or without the right to write to it.

@@ -76,8 +76,8 @@ pub struct Real {
 }
 
 impl Real {
-    /// Starts the server from the programs in `assets`, in the calling thread's network namespace, and returns when it is ready. It
-    /// ends with that *thread* at the latest.
+    /// Starts the server from the programs in `assets`, in the calling thread's network namespace, and
+    /// returns when it is ready. It ends with that *thread* at the latest.
     ///
     /// # Errors
     /// When a program does not start, ends, or is not ready in a minute and a

@@ -37,7 +37,8 @@ use results::{Listener, Results};
 /// of tests and kernels. Exits with 1 if a test failed or a kernel did not boot; a test that a
 /// kernel cannot run is listed with its reason, and is no failure. Left out, unless a filter names
 /// them, are programs that test API servers and ask nothing of a kernel (apiserver, kube_crash,
-/// kube_faults, kube_objects). All tests take 5 to 25 minutes for each kernel. Needs qemu and busybox: `cargo xtask setup --test-tools`.
+/// kube_faults, kube_objects). All tests take 5 to 25 minutes for each kernel. Needs qemu and
+/// busybox: `cargo xtask setup --test-tools`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The kernels; may be repeated, or a list with commas
