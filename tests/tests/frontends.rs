@@ -210,7 +210,7 @@ fn point_18a_no_service_takes_over_what_is_anothers() {
         }
         expect(lab, API_SERVER, Err(Errno::NETUNREACH))?;
         expect(lab, NODE, Err(Errno::CONNREFUSED))?;
-        logged(&agent, &["default/thief", "192.0.2.31", "default/web is older"])?;
+        logged(&agent, &["default/thief", "192.0.2.31", "default/web has it"])?;
         // Later though it was created, it is the older one now.
         stage.apply(&thief.metadata(created("2026-01-01T00:00:00Z")))?;
         until(lab, SHARED, Ok(2))?;
