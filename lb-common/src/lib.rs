@@ -36,4 +36,4 @@ pub use layout::{
     UdpOrigins,
 };
 pub use peers::Place;
-pub use select::{Client, Earlier, Selected, Selection, Switches, Tables, select};
+pub use select::{AGENT_PRIORITY, Client, Earlier, Selected, Selection, Switches, Tables, select};

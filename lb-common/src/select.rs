@@ -64,6 +64,12 @@ pub struct Switches {
     pub cidr_count6: u16,
 }
 
+/// SO_PRIORITY of the sockets by which the agent asks the API server. They are left alone, so that an
+/// agent never depends on what an agent published. To set it takes CAP_NET_ADMIN (socket(7)); no queue
+/// has such a class, and its lowest four bits, which are all that most look at, are those of the band
+/// that packets without a priority get.
+pub const AGENT_PRIORITY: u32 = u32::from_be_bytes(*b"sclk");
+
 /// Who connects, and what is remembered of them.
 pub trait Client {
     /// 32 random bits.
@@ -80,6 +86,8 @@ pub trait Client {
     fn cidr4(&self, index: u16) -> Cidr4;
     /// A Service CIDR that is in use.
     fn cidr6(&self, index: u16) -> Cidr6;
+    /// Whether the socket is the agent's own: its SO_PRIORITY is [`AGENT_PRIORITY`].
+    fn is_the_agents(&self) -> bool;
     /// Whether this network namespace is opted out.
     fn is_opted_out(&self, netns: u64) -> bool;
     /// Hands what is remembered to `judge`, and replaces it by what that returns, if it returns
@@ -219,6 +227,9 @@ pub fn stays<F: Family, T: Tables<F>, C: Client>(
 /// Whether a frontend with these flags exists for this client.
 #[inline(always)]
 fn is_for<C: Client>(client: &C, flags: u32) -> bool {
+    if client.is_the_agents() {
+        return false;
+    }
     let switches = client.switches();
     let host_only = switches.host_scope || flags & HOST_ONLY != 0;
     if !host_only && !switches.opt_outs {

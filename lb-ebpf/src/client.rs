@@ -13,9 +13,10 @@ use aya_ebpf::{
         generated::{bpf_get_netns_cookie, bpf_ktime_get_boot_ns},
     },
     macros::btf_map,
+    programs::{SockAddrContext, SockContext},
 };
 use lb_common::{
-    Client, Switches,
+    AGENT_PRIORITY, Client, Switches,
     layout::{Affinity, AffinityKey, Cidr4, Cidr6, Config},
 };
 
@@ -28,6 +29,33 @@ static OPT_OUTS: HashMap<u64, u32, 1, { BPF_F_NO_PREALLOC as usize }> = HashMap:
 
 #[btf_map(name = "lb_affinity")]
 static AFFINITY: LruHashMap<AffinityKey, Affinity, 1> = LruHashMap::new();
+
+/// A context with a socket.
+pub(crate) trait Prioritized: EbpfContext {
+    /// The socket's SO_PRIORITY.
+    fn priority(&self) -> u32;
+}
+
+impl Prioritized for SockAddrContext {
+    #[inline(always)]
+    fn priority(&self) -> u32 {
+        // SAFETY: the kernel hands every run a valid bpf_sock_addr, and none without a socket.
+        let socket = unsafe { (&raw const (*self.sock_addr).__bindgen_anon_1.sk).read_volatile() };
+        if socket.is_null() {
+            return 0;
+        }
+        // SAFETY: the verifier knows the pointer for the socket, and checks the access.
+        unsafe { (&raw const (*socket).priority).read_volatile() }
+    }
+}
+
+impl Prioritized for SockContext {
+    #[inline(always)]
+    fn priority(&self) -> u32 {
+        // SAFETY: the kernel hands every run a valid bpf_sock.
+        unsafe { (&raw const (*self.sock).priority).read_volatile() }
+    }
+}
 
 /// Whoever runs into a hook.
 pub(crate) struct Caller<'a, C>(pub(crate) &'a C);
@@ -52,7 +80,7 @@ pub(crate) fn protects_node_ports() -> bool {
     protect != 0
 }
 
-impl<C: EbpfContext> Client for Caller<'_, C> {
+impl<C: Prioritized> Client for Caller<'_, C> {
     #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: the helper takes no arguments and is allowed in every program type.
@@ -103,6 +131,11 @@ impl<C: EbpfContext> Client for Caller<'_, C> {
         let cidr =
             |config: *const Config| unsafe { (*config).cidrs6.get(usize::from(index)).copied() };
         config().and_then(cidr).unwrap_or(Cidr6 { address: [0; 16], mask: [255; 16] })
+    }
+
+    #[inline(always)]
+    fn is_the_agents(&self) -> bool {
+        self.0.priority() == AGENT_PRIORITY
     }
 
     #[inline(always)]

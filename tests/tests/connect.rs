@@ -13,7 +13,8 @@ use lab::{
     serving::{PORT, Serving},
     socket::{Errno, Socket},
 };
-use lb_common::Counter;
+use lb_common::{AGENT_PRIORITY, Counter};
+use socket2::SockRef;
 
 const VIP: Dual = cluster_ip(10, 80);
 
@@ -97,6 +98,30 @@ fn expect_equal_shares(family: Family, means: Means, asks: u32) -> Result<()> {
         assert!(off < DEVIATIONS, "{family:?}, {means:?}: {counts:?}, {off:.1} deviations off");
     }
     Ok(())
+}
+
+#[test]
+fn point_28_a_socket_of_the_agents_own_is_left_alone() {
+    lab::isolated(|lab| {
+        let serving = Serving::start(lab, 1)?;
+        let mut plane = Plane::on(lab)?;
+        for port in both("lab/web:http") {
+            plane.publish(&port.to(serving.everywhere()))?;
+        }
+        for &family in lab.families()? {
+            for new in [Socket::tcp, Socket::udp] {
+                let connect = |priority| {
+                    let socket = new(family)?;
+                    SockRef::from(&socket).set_priority(priority)?;
+                    let connected = socket.connect(VIP.seen_by(family));
+                    anyhow::Ok(connected)
+                };
+                assert_eq!(connect(AGENT_PRIORITY)?, Err(Errno::NETUNREACH), "{family:?}");
+                assert_eq!(connect(AGENT_PRIORITY + 1)?, Ok(()), "{family:?}");
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]

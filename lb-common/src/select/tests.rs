@@ -68,6 +68,7 @@ struct Someone {
     host: bool,
     switches: Switches,
     opted_out: bool,
+    is_the_agents: bool,
     remembers: std::cell::RefCell<BTreeMap<AffinityKey, Affinity>>,
     /// What another connect of the same client remembers meanwhile.
     faster: Cell<Option<Affinity>>,
@@ -100,6 +101,10 @@ impl Client for Someone {
 
     fn cidr6(&self, _index: u16) -> Cidr6 {
         Cidr6::default()
+    }
+
+    fn is_the_agents(&self) -> bool {
+        self.is_the_agents
     }
 
     fn is_opted_out(&self, _netns: u64) -> bool {

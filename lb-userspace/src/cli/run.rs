@@ -43,8 +43,8 @@ pub struct Run {
     )]
     pub context: Option<String>,
     /// Where the API server is, as in https://192.0.2.1:6443, if not where the kubeconfig file or
-    /// the service account says. Name one that is no Service's where no kube-proxy runs: the
-    /// Service of the API server needs an agent to be reached
+    /// the service account says. Name an address that is no Service's where no kube-proxy runs: the
+    /// agent does not balance its own connections
     #[arg(long, value_name = "URL", value_parser = server,
           help_heading = "Where Services come from")]
     pub api_server: Option<Uri>,

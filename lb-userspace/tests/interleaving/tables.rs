@@ -145,6 +145,10 @@ impl Client for LoomTables {
         Cidr6::default()
     }
 
+    fn is_the_agents(&self) -> bool {
+        false
+    }
+
     fn is_opted_out(&self, _netns: u64) -> bool {
         false
     }

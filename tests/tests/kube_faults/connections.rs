@@ -1,11 +1,13 @@
 //! Connections that break, fall silent, or are not let in.
 
 use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use lab::{
     apiserver::{Double, Ending, Resource, Verb},
     probing::Clients,
@@ -14,6 +16,41 @@ use lab::{
 };
 
 use super::{MORE, Scene, WEB, reached};
+
+/// The API server's ClusterIP.
+const KUBERNETES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 1), 6443);
+
+/// Leads every connection to `from` on to `to`, until the test ends.
+fn forward(from: SocketAddrV4, to: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(from)?;
+    let pass = move |client: TcpStream| -> io::Result<()> {
+        let server = TcpStream::connect(to)?;
+        let [mut asked, mut asks] = [client.try_clone()?, server.try_clone()?];
+        thread::spawn(move || io::copy(&mut asked, &mut asks));
+        thread::spawn(move || io::copy(&mut &server, &mut &client));
+        Ok(())
+    };
+    thread::spawn(move || listener.incoming().try_for_each(|client| pass(client?)));
+    Ok(())
+}
+
+#[test]
+fn point_28_an_agent_reaches_the_server_wherever_the_one_before_has_led_its_address() {
+    lab::isolated_with(&[Need::Double], |lab| {
+        let scene = Scene::new(lab, |options| options.tls = false)?;
+        // Where the server was: the Pod answers, and not as an API server.
+        scene.lead("kubernetes", KUBERNETES, 1)?;
+        scene.cluster.start(&[])?.stop()?;
+        assert_eq!(reached(KUBERNETES), Some(1));
+        // Where it is now, as kube-proxy knows it.
+        lab.assign(*KUBERNETES.ip())?;
+        forward(KUBERNETES, scene.server().address())?;
+        scene.lead("web", WEB, 1)?;
+        let by = format!("http://{KUBERNETES}");
+        let _agent = scene.cluster.start(&["--api-server", &by])?;
+        scene.until(WEB, 1)
+    });
+}
 
 #[test]
 fn a_broken_connection_costs_no_list() {

@@ -114,6 +114,17 @@ fn clients_that_are_opted_out_or_out_of_scope_are_left_alone() {
 }
 
 #[test]
+fn point_28_the_agents_own_sockets_are_left_alone() {
+    let switches = Switches { refuse: true, cidr_count4: 1, ..Switches::default() };
+    let agent = Someone { is_the_agents: true, switches, ..Someone::default() };
+    assert_eq!(select(&ten(0), &agent, &KEY, None), Selection::NotAFrontend);
+    assert_eq!(select(&Any::default(), &agent, &KEY, None), Selection::NotAFrontend);
+    let mut empty = ten(0);
+    empty.ranges = [Range::EMPTY.to_bits()].into();
+    assert_eq!(select(&empty, &agent, &KEY, None), Selection::NotAFrontend);
+}
+
+#[test]
 fn point_18_what_no_service_has_is_refused_inside_of_the_service_network() {
     let switches = Switches { refuse: true, cidr_count4: 1, ..Switches::default() };
     let client = Someone { switches, ..Someone::default() };

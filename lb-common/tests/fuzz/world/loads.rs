@@ -156,6 +156,11 @@ impl Client for Machine {
         Cidr6 { address, mask }
     }
 
+    /// Left alone before anything is loaded, so that no world differs by it.
+    fn is_the_agents(&self) -> bool {
+        false
+    }
+
     fn is_opted_out(&self, netns: u64) -> bool {
         let mut state = self.load();
         let is = state.config.opted_out;

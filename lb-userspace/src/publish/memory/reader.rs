@@ -104,6 +104,10 @@ impl Client for Memory {
         Cidr6 { address: (0xfd00_u128 << 112).to_be_bytes(), mask: first(0xff) }
     }
 
+    fn is_the_agents(&self) -> bool {
+        false
+    }
+
     fn is_opted_out(&self, _netns: u64) -> bool {
         false
     }

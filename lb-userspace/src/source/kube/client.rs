@@ -17,12 +17,12 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{Request, Response, StatusCode, Uri, header::RETRY_AFTER};
 use kube::{
     Client,
-    client::{Body, ClientBuilder, retry::RetryPolicy},
+    client::{Body, retry::RetryPolicy},
 };
 use rustc_hash::FxHashMap;
 use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer};
 
-use super::{Access, AccessError};
+use super::{Access, AccessError, connect};
 
 /// How often, and how long in between, a request is repeated that the server was too busy for. Its
 /// `Retry-After` counts if that is longer, up to a limit.
@@ -79,9 +79,8 @@ impl Shared {
         }
         let config = self.access.config().await?;
         let server = config.cluster_url.to_string();
-        let client = ClientBuilder::try_from(config)
-            .map_err(|source| AccessError::Client { server, source: Box::new(source) })?
-            .build();
+        let client = connect::client(config)
+            .map_err(|source| AccessError::Client { server, source: Box::new(source) })?;
         let mut state = self.state();
         state.number += 1;
         state.client = Some(client.clone());

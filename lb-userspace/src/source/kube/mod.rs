@@ -18,6 +18,7 @@
 
 mod access;
 mod client;
+mod connect;
 mod fault;
 mod follow;
 mod lean;
