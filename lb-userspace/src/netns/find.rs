@@ -87,16 +87,18 @@ impl Files {
                 }
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
-            Err(error) if is_gone(&error) => Ok(true),
-            Err(source) => Err(NamespaceError::Unopened { path: path.into(), source }),
+            Err(source) if is_lack(&source) => {
+                Err(NamespaceError::Unopened { path: path.into(), source })
+            }
+            Err(error) => Ok(error.kind() != io::ErrorKind::PermissionDenied),
         }
     }
 }
 
-/// A zombie has no namespaces, nor has a process that is gone.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+/// Whether a namespace may be there and cannot be had. Every other error is about what is there in its
+/// place: nothing, a zombie, which has no namespaces, or a socket, which nobody can open.
+fn is_lack(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// What a folder of /proc holds; nothing, if its process has ended or may not be seen.
@@ -107,4 +109,38 @@ fn list(folder: &Path) -> impl Iterator<Item = PathBuf> {
 fn unlisted(path: &Path) -> impl FnOnce(io::Error) -> NamespaceError {
     let path = path.to_owned();
     |source| NamespaceError::Unlisted { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::{fd::AsRawFd as _, unix::net::UnixDatagram};
+
+    use super::*;
+
+    #[test]
+    fn what_something_else_has_taken_the_place_of_is_gone() {
+        // As if the descriptor's name had been read just before it became a socket.
+        let socket = UnixDatagram::unbound().unwrap();
+        let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        let error = File::open(&path).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
+        let mut found = Files { files: HashMap::new(), denied: 0 };
+        assert!(found.open(1, Path::new(&path)).unwrap());
+        assert!(found.files.is_empty());
+    }
+
+    #[test]
+    fn too_few_descriptors_or_too_little_memory_is_no_end_of_a_namespace() {
+        for (number, lack) in [
+            (libc::EMFILE, true),
+            (libc::ENFILE, true),
+            (libc::ENOMEM, true),
+            (libc::ENOENT, false),
+            (libc::ESRCH, false),
+            (libc::ENXIO, false),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(is_lack(&error), lack, "{error}");
+        }
+    }
 }

@@ -129,8 +129,8 @@ impl Namespace {
 ///
 /// # Errors
 ///
-/// When /proc cannot be read, or a namespace cannot be opened or entered for another reason than
-/// that it is gone.
+/// When /proc cannot be read, or a namespace cannot be opened for want of descriptors or memory, or
+/// entered.
 pub fn namespaces(search: Search) -> Result<Found, NamespaceError> {
     let found = find::find(search)?;
     // One thread visits all of them, and ends.
