@@ -42,6 +42,9 @@ pub struct Process {
 pub(crate) fn guard(path: &Path) -> Command {
     let mut command = Command::new(path);
     supervise::forget(&mut command)
+        // Nothing here is reached through a proxy of the machine's.
+        .env_remove("HTTPS_PROXY")
+        .env_remove("https_proxy")
         .arg("guard")
         .arg(process::id().to_string())
         .stdin(Stdio::null())

@@ -30,8 +30,8 @@ pub struct Run {
           conflicts_with_all = ["kubeconfig", "context", "api_server", "endpoints_api",
                                 "api_idle_timeout"])]
     pub manifests: Option<PathBuf>,
-    /// File that says how to reach the API server [default: the service account of the Pod that
-    /// this runs in]
+    /// File that says how to reach the API server, which is asked directly, never through a proxy
+    /// [default: the service account of the Pod that this runs in]
     #[arg(long, value_name = "FILE", help_heading = "Where Services come from")]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig file [default: its current one]

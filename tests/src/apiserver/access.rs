@@ -65,12 +65,21 @@ impl Access {
     /// # Errors
     /// When the CA's certificate is none.
     pub async fn client(&self) -> Result<kube::Client> {
-        let kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig())?;
-        let options = KubeConfigOptions::default();
-        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        config.default_retry = false;
-        Ok(kube::Client::try_from(config)?)
+        client(Kubeconfig::from_yaml(&self.kubeconfig())?).await
     }
+}
+
+/// A client of what the kubeconfig names, as [`Access::client`] makes one.
+///
+/// # Errors
+/// When the kubeconfig names what is not there.
+pub async fn client(kubeconfig: Kubeconfig) -> Result<kube::Client> {
+    let options = KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    config.default_retry = false;
+    // The machine's, of HTTPS_PROXY.
+    config.proxy_url = None;
+    Ok(kube::Client::try_from(config)?)
 }
 
 fn text(url: &str, authority: &str, user: &str) -> String {

@@ -51,7 +51,7 @@ mod watch;
 mod wire;
 mod write;
 
-pub use access::Access;
+pub use access::{Access, client};
 pub use double::Double;
 pub(crate) use either::is_real;
 pub use either::{ApiServer, VARIABLE};

@@ -8,13 +8,8 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    Api, Client,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::watcher,
-};
-use lab::apiserver::{Ending, Fault, Options, Resource, Verb};
+use kube::{Api, Client, api::ListParams, config::Kubeconfig, runtime::watcher};
+use lab::apiserver::{self, Ending, Fault, Options, Resource, Verb};
 
 use super::{
     refused, service,
@@ -210,10 +205,7 @@ fn tokens_and_certificates_are_rotated() {
         let folder = tempfile::tempdir()?;
         let files = async || -> Result<Api<Pod>> {
             let path = server.access().write_files(folder.path())?;
-            let options = KubeConfigOptions::default();
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-            Ok(Api::all(Client::try_from(config)?))
+            Ok(Api::all(apiserver::client(Kubeconfig::read_from(path)?).await?))
         };
         let before = files().await?;
         before.list(&all()).await?;

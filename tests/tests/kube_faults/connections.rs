@@ -170,6 +170,18 @@ fn a_new_token_and_a_new_authority_are_found_without_a_list() {
 }
 
 #[test]
+fn a_proxy_that_the_environment_names_is_not_asked() {
+    lab::isolated_with(&[Need::Double], |lab| {
+        let scene = Scene::new(lab, |_| ())?;
+        let proxy = |name| format!("{name}=http://192.0.2.1:3128");
+        let by = ["env".into(), proxy("HTTPS_PROXY"), proxy("https_proxy")];
+        let _agent = scene.cluster.start_by(&by.each_ref().map(String::as_str), &[])?;
+        assert_eq!(reached(WEB), Some(0));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
     lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;

@@ -1,7 +1,8 @@
 //! Where the API server is, and as whom the agent speaks to it.
 //!
-//! Files are read anew each time: certificates and tokens are replaced while the agent runs. This
-//! module must never connect.
+//! Files are read anew each time: certificates and tokens are replaced while the agent runs. The server
+//! is asked directly: what is meant for the machine's other programs, such as a proxy that the
+//! environment names, does not count. This module must never connect.
 
 use std::{
     fmt,
@@ -47,6 +48,16 @@ pub enum AccessError {
         /// What is wrong.
         source: Box<KubeconfigError>,
     },
+    /// The cluster can be reached through a proxy only.
+    #[error(
+        "the kubeconfig {} says `proxy-url`: the agent asks the API server directly, and supports no \
+         proxy",
+        path.display()
+    )]
+    Proxy {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no service account here.
     #[error(
         "no source of objects: not in a Pod with a service account. Name a cluster with \
@@ -87,12 +98,29 @@ impl Access {
     async fn of_kubeconfig(&self, path: &Path) -> Result<Config, AccessError> {
         let error = |source| AccessError::Kubeconfig { path: path.to_owned(), source };
         let kubeconfig = Kubeconfig::read_from(path).map_err(|source| error(Box::new(source)))?;
+        if names_proxy(&kubeconfig, self.context.as_deref()) {
+            return Err(AccessError::Proxy { path: path.to_owned() });
+        }
         let options =
             KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        Config::from_custom_kubeconfig(kubeconfig, &options)
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
-            .map_err(|source| error(Box::new(source)))
+            .map_err(|source| error(Box::new(source)))?;
+        // HTTPS_PROXY's.
+        config.proxy_url = None;
+        Ok(config)
     }
+}
+
+/// Whether the cluster of the context, or of the current one, names a proxy.
+fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
+    let find = || {
+        let name = context.or(kubeconfig.current_context.as_deref())?;
+        let context = kubeconfig.contexts.iter().find(|it| it.name == name)?.context.as_ref()?;
+        let cluster = kubeconfig.clusters.iter().find(|it| it.name == context.cluster)?;
+        cluster.cluster.as_ref()?.proxy_url.as_deref()
+    };
+    find().is_some_and(|url| !url.is_empty())
 }
 
 /// The server's address, if it is one and not a name.
@@ -140,6 +168,17 @@ clusters: [{name: lab, cluster: {server: 'https://127.0.0.1:6443'}}]
 users: [{name: lab, user: {token: secret}}]
 ";
 
+    /// Two clusters, of which one is reached through a proxy.
+    const FAR: &str = "
+apiVersion: v1
+kind: Config
+current-context: lab
+contexts: [{name: lab, context: {cluster: lab}}, {name: far, context: {cluster: far}}]
+clusters:
+- {name: lab, cluster: {server: 'https://127.0.0.1:6443'}}
+- {name: far, cluster: {server: 'https://192.0.2.1:6443', proxy-url: 'http://192.0.2.2:3128'}}
+";
+
     #[test]
     fn the_flag_replaces_where_the_file_says_that_the_server_is() {
         let folder = tempfile::tempdir().unwrap();
@@ -161,6 +200,18 @@ users: [{name: lab, user: {token: secret}}]
         fs::write(&path, KUBECONFIG.replace("current-context: lab", "current-context: x")).unwrap();
         let error = wait(access(path.clone(), None).config()).unwrap_err();
         assert!(chain(&error).contains(&*path.to_string_lossy()), "{}", chain(&error));
+    }
+
+    #[test]
+    fn a_proxy_that_the_contexts_cluster_names_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        fs::write(&path, FAR).unwrap();
+        // Another cluster's does not count.
+        assert_eq!(wait(access(path.clone(), None).config()).unwrap().proxy_url, None);
+        let far = Access { context: Some("far".into()), ..access(path.clone(), None) };
+        let error = chain(&wait(far.config()).unwrap_err());
+        assert!(error.contains("proxy-url") && error.contains(&*path.to_string_lossy()), "{error}");
     }
 
     #[test]
