@@ -1,6 +1,9 @@
 //! Each way in which the double fails, as clients meet it.
 
-use std::{net::TcpStream, time::Duration};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use http::Request;
@@ -166,14 +169,20 @@ async fn raw(client: &Client, what: &str) -> Result<(String, String, String)> {
 fn an_answer_can_be_late_and_a_server_silent() {
     with(Options::default(), async |server, client| {
         let pods: Api<Pod> = Api::all(client.clone());
-        let slow: Api<Service> = Api::all(client.clone());
+        let services: Api<Service> = Api::all(client.clone());
         server.inject(Fault::delay(Duration::from_hours(1)).on(Resource::Services));
-        let late = tokio::spawn(async move { slow.list(&all()).await });
+        let slow = services.clone();
+        tokio::spawn(async move { slow.list(&all()).await });
         while server.count(Verb::List, Resource::Services) == 0 {
             tokio::task::yield_now().await;
         }
         pods.list(&all()).await?;
-        assert!(!late.is_finished());
+        server.heal();
+        let delay = Duration::from_millis(300);
+        server.inject(Fault::delay(delay).on(Resource::Services));
+        let start = Instant::now();
+        services.list(&all()).await?;
+        assert!(start.elapsed() >= delay, "{:?}", start.elapsed());
         server.heal();
 
         // Whatever was connected hears nothing more, and neither does who connects now.
