@@ -30,8 +30,9 @@ const NETWORK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(10, 244, 0, 0)), 24);
 const NETWORK6: (IpAddr, u8) = (IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0)), 64);
 /// The addresses of the Pod with index 0 would end so.
 const BASE: u8 = 10;
-/// The interface in the Pod has this index.
-const POD_INTERFACE: u32 = 2;
+/// The interface in the Pod has this index; the one that leads to Pod 0 the next one. The kernel may put
+/// interfaces of its own into a new namespace (net.core.fb_tunnels_only_for_init_net), counted from 2.
+const POD_INTERFACE: u32 = 1000;
 
 /// The addresses of the Pod with this index, with a port.
 pub(crate) const fn place(index: u8, port: u16) -> Dual {
@@ -57,7 +58,8 @@ impl Pod {
         let Dual { v4, v6 } = place(index, 0);
         let (address, address6) = (*v4.ip(), *v6.ip());
         let namespace = Namespace::new()?;
-        let here = End { name: &format!("pod{index}"), index: 100 + u32::from(index) };
+        let here =
+            End { name: &format!("pod{index}"), index: POD_INTERFACE + 1 + u32::from(index) };
         link::veth(&here, &End { name: "eth0", index: POD_INTERFACE }, &namespace)?;
         namespace.run(|| {
             link::up(link::LOOPBACK)?;

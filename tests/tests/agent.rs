@@ -184,9 +184,14 @@ fn services_are_printed_from_the_tables() {
 
 #[test]
 fn bpftool_shows_named_fields() {
-    if Command::new("bpftool").arg("version").output().is_err() {
-        requirement::note_skip("bpftool_shows_named_fields", "bpftool is not installed")
-            .expect("skips are noted");
+    // A wrapper of that name may be there without the program for this kernel.
+    let version = Command::new("bpftool").arg("version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        requirement::note_skip(
+            "bpftool_shows_named_fields",
+            "bpftool is not installed, or not whole",
+        )
+        .expect("skips are noted");
         return;
     }
     lab::isolated(|lab| {

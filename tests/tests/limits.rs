@@ -56,6 +56,12 @@ fn ask(means: Means, socket: &Socket, family: Family) -> Result<u16, Errno> {
     if peer == vip { Ok(identity) } else { Err(Errno::BADMSG) }
 }
 
+/// Sets what the calling thread's namespace does with an interface.
+fn set(interface: &str, name: &str, value: &str) -> Result<()> {
+    fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/{name}"), value)
+        .with_context(|| format!("cannot set net.ipv4.conf.{interface}.{name}"))
+}
+
 #[test]
 fn point_25a_a_socket_stays_bound_to_its_device_whatever_backend_it_is_led_to() {
     lab::isolated(|lab| {
@@ -64,12 +70,18 @@ fn point_25a_a_socket_stays_bound_to_its_device_whatever_backend_it_is_led_to() 
         // The other Pod has the backend's address too, so that what is sent to it over the wrong link
         // is answered rather than lost. IPv6 takes no link that has no route there.
         let _servers = another.namespace().run(|| -> Result<_> {
+            // New namespaces may have what the machine has: it would not say that it has an address of
+            // another interface's, or not take what is for that.
+            for interface in ["all", "eth0"] {
+                set(interface, "arp_ignore", "0")?;
+                set(interface, "rp_filter", "0")?;
+            }
             lab.assign(backend.address())?;
             let address = backend.socket(PORT).into();
             Ok([Server::echo(address, ELSEWHERE)?, Server::answer(address, ELSEWHERE)?])
         })?;
         for interface in ["all", "pod1"] {
-            fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter"), "0")?;
+            set(interface, "rp_filter", "0")?;
         }
         let mut plane = Plane::on(lab)?;
         publish(&mut plane, serving.at(0))?;
