@@ -63,7 +63,7 @@ fn load(
 ) -> Result<(), Error> {
     let mut source = Source::new(dir);
     source
-        .scan(&mut out, &mut report)
+        .scan(Instant::now(), &mut out, &mut report)
         .map_err(|source| Error::Folder { dir: dir.to_path_buf(), source })
 }
 
@@ -118,13 +118,14 @@ impl Source {
     }
 
     /// Reads what changed in the folder and sends what this changes. [`Event::Synced`] follows the
-    /// first time that every file has been in order once.
+    /// first time that every file has been in order once. `now` never goes back from scan to scan.
     fn scan(
         &mut self,
+        now: Instant,
         out: &mut impl FnMut(Event),
         report: &mut impl FnMut(Report),
     ) -> std::io::Result<()> {
-        let changed = self.folder.scan(Instant::now(), report)?;
+        let changed = self.folder.scan(now, report)?;
         if changed {
             self.tell(out, report);
         }

@@ -86,7 +86,7 @@ impl Follower {
         while !self.stop.load(Ordering::Acquire) {
             self.renew_watch();
             // A failure is among the reports, and the next scan tries again.
-            let _ = source.scan(&mut out, &mut report);
+            let _ = source.scan(Instant::now(), &mut out, &mut report);
             let due = source.due().map(|due| due.saturating_duration_since(Instant::now()));
             if self.woken.recv_timeout(due.unwrap_or(RESCAN).min(RESCAN)).is_ok() {
                 self.settle();
