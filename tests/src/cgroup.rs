@@ -18,7 +18,7 @@ use rustix::{
 use crate::owned;
 
 /// How long the processes in a cgroup may take to go, once killed.
-const EMPTYING: Duration = Duration::from_secs(5);
+const EMPTYING: Duration = Duration::from_secs(30);
 /// How often removal is tried: a process that forks while it is killed makes a second round.
 const ROUNDS: u32 = 3;
 

@@ -12,8 +12,8 @@ use std::{
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
-/// Long beyond any connect that works in one kernel, and beyond one lost SYN.
-pub const TIMEOUT: Duration = Duration::from_secs(3);
+/// Long beyond any connect that works in one kernel, and beyond some lost SYNs.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An established connection.
 #[derive(Debug)]

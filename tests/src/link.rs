@@ -33,7 +33,7 @@ pub(crate) const LOOPBACK: u32 = 1;
 const UNTRIED: AddressAttribute = AddressAttribute::Flags(AddressFlags::Nodad);
 
 /// How long the kernel's workers may take to do what was asked of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One end of a veth pair: the interface's name, and an index that is free where it is made.
 pub(crate) struct End<'a> {

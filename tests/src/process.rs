@@ -24,7 +24,7 @@ use rustix::{
 use crate::{signals::pidfd_of, supervise};
 
 /// How long a program may take to end after SIGTERM.
-const ENDING: Duration = Duration::from_secs(5);
+const ENDING: Duration = Duration::from_secs(20);
 /// Lines of its log that are kept until someone asks for them.
 const LOG_LINES: usize = 1000;
 

@@ -37,7 +37,7 @@ const SUPERVISOR: &str = "SOCKLB_LAB_SUPERVISOR";
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long a child may take to end in order after a signal: longer than an agent that it starts
 /// may take to be ready, and to end.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// How a supervised child ended.
 #[derive(Debug)]

@@ -124,8 +124,8 @@ fn point_22_tcp_connections_are_closed_if_asked_for() {
 #[test]
 fn point_22_sockets_that_only_look_alike_are_left_alone() {
     lab::isolated(|_| {
-        let pod = UdpSocket::bind((LOCAL4, 0))?.local_addr()?;
-        let elsewhere = UdpSocket::bind((LOCAL4, 0))?.local_addr()?;
+        let servers = [UdpSocket::bind((LOCAL4, 0))?, UdpSocket::bind((LOCAL4, 0))?];
+        let [pod, elsewhere] = [servers[0].local_addr()?, servers[1].local_addr()?];
         let direct = udp(Domain::IPV4, pod)?;
         let moved = udp(Domain::IPV4, elsewhere)?;
         let unconnected = UdpSocket::bind((LOCAL4, 0))?;
@@ -251,8 +251,9 @@ fn point_22_a_connect_that_is_not_done_at_the_first_look_does_not_escape() {
 #[test]
 fn point_22_requests_that_wait_share_one_pass() {
     lab::isolated(|_| {
-        let pods = (0..3).map(|_| UdpSocket::bind((LOCAL4, 0))?.local_addr());
-        let pods = pods.collect::<io::Result<Vec<_>>>()?;
+        let servers = (0..3).map(|_| UdpSocket::bind((LOCAL4, 0)));
+        let servers = servers.collect::<io::Result<Vec<_>>>()?;
+        let pods = servers.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
         let sockets = pods.iter().map(|&pod| udp(Domain::IPV4, pod)).collect::<Result<Vec<_>>>()?;
         let origins =
             sockets.iter().zip(&pods).map(|(socket, &pod)| origin(&socket.into(), UDP, pod));

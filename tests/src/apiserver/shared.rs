@@ -101,10 +101,13 @@ impl Shared {
     /// Registers a connection until what is returned is dropped.
     pub(super) fn connect(self: &Arc<Self>, control: &Arc<Control>) -> Connected {
         let id = self.accepted.fetch_add(1, Ordering::Relaxed);
-        lock(&self.connections).insert(id, Arc::clone(control));
+        let mut connections = lock(&self.connections);
+        // Whoever sees the connection may then end the silence for others.
         if self.silent.load(Ordering::SeqCst) {
             control.silence();
         }
+        connections.insert(id, Arc::clone(control));
+        drop(connections);
         Connected { shared: Arc::clone(self), id }
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Process, Programs, Transport};
 use crate::pod::Pod;
 
-/// Waits for tests on `address`, which must be one of the Pod's.
+/// Waits for one test on `address`, which must be one of the Pod's.
 ///
 /// # Errors
 /// When iperf3 does not start; with its log.
@@ -18,7 +18,7 @@ pub fn serve(programs: &Programs<'_>, pod: &Pod, address: SocketAddr) -> Result<
     programs
         .program("iperf3")?
         .inside(pod)
-        .args(["--server", "--forceflush", "--bind", &address.ip().to_string()])
+        .args(["--server", "--one-off", "--forceflush", "--bind", &address.ip().to_string()])
         .args(["--port", &address.port().to_string()])
         .start(&[(Transport::Tcp, address)])
 }

@@ -124,7 +124,7 @@ impl<'a> Program<'a> {
     pub fn names_from(mut self, server: IpAddr) -> Result<Self> {
         let folder = folder(self.lab, "names")?;
         let resolv = folder.join("resolv.conf");
-        fs::write(&resolv, format!("nameserver {server}\noptions timeout:2 attempts:2\n"))?;
+        fs::write(&resolv, format!("nameserver {server}\noptions timeout:5 attempts:3\n"))?;
         self.cover(&resolv, "/etc/resolv.conf");
         let switch = folder.join("nsswitch.conf");
         fs::write(&switch, "passwd: files\ngroup: files\nhosts: dns\n")?;

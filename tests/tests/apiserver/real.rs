@@ -27,10 +27,10 @@ printf '%s\\n' \"$@\" > \"$HOME/$name.new\"
 mv \"$HOME/$name.new\" \"$HOME/$name.arguments\"
 exec sleep 1000
 ";
-/// Says that the server is ready when it is asked for the second time.
+/// Says that the server is ready when it is asked for the second time, at the earliest.
 const ANSWERS: &str = "#!/bin/sh
 printf '%s\\n' \"$@\" > \"$HOME/kubectl.arguments\"
-if [ -e \"$HOME/asked\" ]; then echo ok; exit 0; fi
+if [ -e \"$HOME/asked\" ] && [ -e \"$HOME/kube-apiserver.arguments\" ]; then echo ok; exit 0; fi
 touch \"$HOME/asked\"
 echo 'not yet' >&2
 exit 1

@@ -129,11 +129,11 @@ fn point_27_a_server_that_comes_back_with_other_content_is_followed_without_a_fa
 fn a_connection_that_went_silent_is_given_up() {
     lab::isolated_with(&[Need::Double], |lab| {
         let scene = Scene::new(lab, |_| ())?;
-        let _agent = scene.cluster.start(&["--api-idle-timeout", "5"])?;
+        let _agent = scene.cluster.start(&["--api-idle-timeout", "15"])?;
         let lists = scene.lists(Resource::EndpointSlices);
         // Bookmarks keep the watches alive for longer than that.
         let accepted = scene.server().accepted();
-        thread::sleep(Duration::from_secs(7));
+        thread::sleep(Duration::from_secs(20));
         assert_eq!(scene.server().accepted(), accepted);
         scene.server().silence();
         scene.server().speak();

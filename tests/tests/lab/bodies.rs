@@ -7,6 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lab::stage::eventually;
+
+/// Interfaces that the kernel may put into each new namespace (net.core.fb_tunnels_only_for_init_net).
+const FALLBACKS: [&str; 9] =
+    ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+
 #[test]
 fn the_body_runs_in_its_cgroup_and_sees_only_its_own_links() {
     lab::isolated(|lab| {
@@ -14,8 +20,8 @@ fn the_body_runs_in_its_cgroup_and_sees_only_its_own_links() {
         let procs = fs::read_to_string(lab.cgroup().join("cgroup.procs"))?;
         assert_eq!(procs.trim(), std::process::id().to_string(), "alone in its cgroup");
         let links = fs::read_to_string("/proc/thread-self/net/dev")?;
-        let mut links: Vec<_> =
-            links.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+        let links = links.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
+        let mut links: Vec<_> = links.filter(|link| !FALLBACKS.contains(link)).collect();
         links.sort_unstable();
         assert_eq!(links, ["lo", "pod1"]);
         Ok(())
@@ -34,9 +40,12 @@ fn nothing_remains_of_a_body_that_leaves_a_process_and_files() {
     assert!(observed.passed, "{}", observed.output);
     let line = observed.output.lines().find_map(|line| line.strip_prefix("left ")).unwrap();
     let (pid, scratch) = line.split_once(" in ").unwrap();
-    // A zombie has ended; it only waits for init to take notice.
-    let state = fs::read_to_string(format!("/proc/{pid}/stat"));
-    assert!(state.is_err() || state.unwrap().contains(" Z "), "the process has ended");
+    // It may leave its cgroup some time before it is a zombie, which only waits for init to take notice.
+    let has_ended = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        Ok(stat.is_empty() || stat.contains(" Z ") || stat.contains(" X "))
+    };
+    eventually("the process has ended", has_ended).unwrap();
     assert!(!fs::exists(scratch).unwrap(), "the folder is gone");
     assert!(!observed.ended.cgroup.exists(), "the cgroup is gone");
 }
@@ -75,6 +84,6 @@ fn a_body_that_does_not_end_is_killed_in_time() {
     });
     let Some(observed) = observed else { return };
     assert!(!observed.passed && observed.ended.killed);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(60));
     assert!(!observed.ended.cgroup.exists(), "the cgroup is gone");
 }

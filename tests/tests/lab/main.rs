@@ -47,13 +47,14 @@ fn neither_client_nor_pod_has_a_route_out() {
 #[test]
 fn what_a_pod_sends_to_a_pod_that_does_not_exist_goes_nowhere() {
     lab::isolated(|lab| {
-        let pod = lab.pod(1)?;
         let absent = Dual::new(
             Ipv4Addr::new(10, 244, 0, 200),
             Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 200),
             PORT,
         );
-        for &family in lab.families()? {
+        for (index, &family) in (1..).zip(lab.families()?) {
+            // The kernel says so to one address so many times only, and then once a second.
+            let pod = lab.pod(index)?;
             let address = absent.seen_by(family);
             let outcome = pod.namespace().run(|| Socket::tcp(family)?.connect(address));
             // The client's namespace says so, which is as far as it gets.
@@ -91,9 +92,8 @@ fn each_listener_of_each_pod_says_who_it_is() {
         }
         for (pod, first) in pods.iter().zip([0, 100, 200]) {
             for (port, identity) in ports.clone().zip(first..) {
-                let connection = connect(pod.socket(port), TIMEOUT)?;
-                assert!(connection.took < TIMEOUT);
-                assert_eq!(connection.identity()?, identity, "{}", pod.socket(port));
+                let seen = connect(pod.socket(port), TIMEOUT)?.identity()?;
+                assert_eq!(seen, identity, "{}", pod.socket(port));
             }
         }
         for server in servers {
