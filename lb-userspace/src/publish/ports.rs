@@ -103,6 +103,12 @@ impl IndexMut<u32> for Ports {
     }
 }
 
+impl Set {
+    fn is(&self, backends: &Arc<Backends>) -> bool {
+        Arc::ptr_eq(&self.backends, backends) || self.backends == *backends
+    }
+}
+
 impl Port {
     /// The set that a frontend's range lies in.
     ///
@@ -116,11 +122,14 @@ impl Port {
         found.expect("a frontend's range lies in a set of its port")
     }
 
+    /// Whether these backends stand in the tables.
+    pub(super) fn has(&self, backends: &Arc<Backends>) -> bool {
+        self.sets.iter().any(|set| set.is(backends))
+    }
+
     /// Gives the set of these backends one user more, if there is such a set.
     pub(super) fn share(&mut self, backends: &Arc<Backends>) -> Option<Range> {
-        let same =
-            |set: &&mut Set| Arc::ptr_eq(&set.backends, backends) || set.backends == *backends;
-        let set = self.sets.iter_mut().find(same)?;
+        let set = self.sets.iter_mut().find(|set| set.is(backends))?;
         set.users += 1;
         // The newer allocation is the one that the model goes on keeping.
         set.backends.clone_from(backends);

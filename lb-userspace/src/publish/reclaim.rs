@@ -212,6 +212,10 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     fn retry(&mut self) -> Result<(), GraceError> {
         let keys: Vec<FrontendKey> = self.unmet.keys().copied().collect();
         for key in keys {
+            // Each grace period may have made room, and seldom has for what is large.
+            if !self.unmet.get(&key).is_some_and(|frontend| self.has_room_for(&key, frontend)) {
+                continue;
+            }
             if let Some(frontend) = self.unmet.remove(&key) {
                 self.set_or_keep(key, frontend, Patience::Pass)?;
             }

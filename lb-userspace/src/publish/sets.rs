@@ -14,7 +14,7 @@ use super::{
     publisher::{Patience, Stop},
 };
 use crate::{
-    model::{Backends, FrontendKey, Target},
+    model::{Backends, Frontend, FrontendKey, Target},
     plan::placement::{self, Backend},
 };
 
@@ -42,6 +42,15 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         let (block, backends) = (Range { first, count }, backends.clone());
         self.ports[port].sets.push(Set { block, users: 1, narrowed: false, backends });
         Ok(block)
+    }
+
+    /// Whether the frontend's backends stand in the tables, or would find room at once. Cheap, unlike
+    /// finding out by [`obtain`](Self::obtain).
+    pub(super) fn has_room_for(&self, key: &FrontendKey, frontend: &Frontend) -> bool {
+        let Target::Balance(backends) = &frontend.target else { return true };
+        let family = Family::of(&key.address);
+        backends.len() <= self.blocks[family].longest() as usize
+            || self.ports.find(family, &frontend.name).is_some_and(|port| port.has(backends))
     }
 
     fn place(&mut self, port: u32, wanted: &Backends) -> Vec<Backend> {

@@ -48,6 +48,8 @@ pub struct Memory {
     pub next_ids: (u32, u32),
     /// How many blocks were written in each family.
     pub written: PerFamily<usize>,
+    /// How many backends were read.
+    pub read: Cell<usize>,
     /// Keys that the kernel is to refuse.
     pub refuses: BTreeSet<FrontendKey>,
     /// Names that it has room for.
@@ -80,6 +82,7 @@ impl Memory {
             node_ports: BTreeSet::new(),
             next_ids: (0, 0),
             written: PerFamily::default(),
+            read: Cell::new(0),
             refuses: BTreeSet::new(),
             max_names: usize::MAX,
             now: Cell::new(0),
@@ -112,6 +115,7 @@ impl Store for Memory {
             Family::V4 => self.v4.backends[index as usize].as_ref().map(V4::read),
             Family::V6 => self.v6.backends[index as usize].as_ref().map(V6::read),
         };
+        self.read.set(self.read.get() + 1);
         backend.expect("only what was written is read")
     }
 

@@ -94,6 +94,25 @@ fn what_found_no_room_is_met_when_there_is_some_and_reported_once() {
 }
 
 #[test]
+fn what_finds_no_room_costs_the_others_nothing() {
+    let (mut twin, grace) = twin(8, 10);
+    twin.publish([set(key(1), "a/one/TCP", 0..6), set(key(2), "a/two/TCP", [0])]);
+    // Kept as it is, but for what is gone, until there is room for all of it.
+    assert_eq!(twin.apply([set(key(1), "a/one/TCP", 0..9)]).unwrap().len(), 1);
+    let mut round = |host| {
+        let before = twin.store().read.get();
+        twin.publish([set(key(2), "a/two/TCP", [host])]);
+        grace.over.set(true);
+        assert!(twin.maintain(false).unwrap().is_empty());
+        twin.store().read.get() - before
+    };
+    // The one backend of the other set, to carry its id on.
+    assert_eq!([round(1), round(0), round(1)], [1, 1, 1]);
+    twin.publish([set(key(1), "a/one/TCP", 0..2)]);
+    assert_eq!(twin.reachable(key(1)), hosts(key(1), 0..2));
+}
+
+#[test]
 fn a_takeover_that_finds_no_room_keeps_what_both_want() {
     let (mut twin, grace) = twin(8, 10);
     twin.publish([set(key(1), "a/one/TCP", 0..6)]);
