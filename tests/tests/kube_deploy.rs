@@ -30,14 +30,20 @@ use lb_userspace::cli::{Cli, Command, Run};
 use serde_json::{Value, json};
 
 const MANIFEST: &str = include_str!("../../deploy/daemonset.yaml");
+const REMOVAL: &str = include_str!("../../deploy/remove.yaml");
 const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
 const TOOLCHAIN: &str = include_str!("../../rust-toolchain.toml");
 const WEB: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 0, 10), 80);
 
-/// The object of this kind. Fails if the manifest says anything that the kind does not know.
+/// The object of this kind in the agent's manifest.
 fn object<K: DeserializeOwned + Serialize>(kind: &str) -> Result<K> {
+    object_in(MANIFEST, kind)
+}
+
+/// The object of this kind. Fails if the manifest says anything that the kind does not know.
+fn object_in<K: DeserializeOwned + Serialize>(manifest: &str, kind: &str) -> Result<K> {
     let line = format!("\nkind: {kind}\n");
-    let mut documents = MANIFEST.split("\n---\n").filter(|document| document.contains(&line));
+    let mut documents = manifest.split("\n---\n").filter(|document| document.contains(&line));
     let text = documents.next().with_context(|| format!("no {kind}"))?;
     ensure!(documents.next().is_none(), "more than one {kind}");
     let object: K = serde_saphyr::from_str(text)?;
@@ -155,6 +161,47 @@ fn the_capabilities_are_enough_to_balance_to_leave_pods_alone_and_to_find_them()
         assert_eq!(connect(WEB, TIMEOUT)?.identity()?, 0);
         let alone = client.namespace().run(|| anyhow::Ok(connect(WEB, TIMEOUT).err()))?;
         let errno = alone.and_then(|error| error.raw_os_error());
+        assert_eq!(errno, Some(Errno::NETUNREACH.raw_os_error()));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_removal_takes_out_of_force_what_the_agents_leave() {
+    lab::isolated_with(&[Need::Program("setpriv")], |lab| {
+        let removal: DaemonSet = object_in(REMOVAL, "DaemonSet")?;
+        let pod = removal.spec.and_then(|spec| spec.template.spec).context("no Pod")?;
+        let cleanup = &pod.init_containers.context("no init container")?[0];
+        assert_eq!(cleanup.image, container()?.image);
+        let arguments = cleanup.args.clone().context("no arguments")?;
+        let cli = Cli::try_parse_from([&["socklb".to_owned()][..], &arguments].concat())?;
+        let Command::Cleanup(options) = cli.command else { panic!("not cleaned: {arguments:?}") };
+        let agents = container()?.args.context("no arguments")?;
+        let cli = Cli::try_parse_from([&["socklb".to_owned()][..], &agents].concat())?;
+        let Command::Run(run) = cli.command else { panic!("the agent is not run: {agents:?}") };
+        assert_eq!(options.pin, run.pin);
+
+        let guard = Path::new(env!("CARGO_BIN_EXE_socklb-lab"));
+        let cluster = Cluster::new(lab, guard, ApiServer::start(lab, guard)?)?;
+        let serving = Serving::start(lab, 1)?;
+        cluster.apply(&Service::tcp("web", WEB).to([serving.pods[0].socket(PORT)]))?;
+        let agent = cluster.start(&[])?;
+        let added: Vec<_> = capabilities(cleanup)?.iter().map(|it| it.to_lowercase()).collect();
+        let clean = || {
+            std::process::Command::new("setpriv")
+                .arg(format!("--bounding-set=-all,+{}", added.join(",+")))
+                .arg(lab::agent::binary()?)
+                .args(["cleanup", "--pin"])
+                .arg(cluster.pins())
+                .output()
+                .context("cannot start setpriv")
+        };
+        assert!(!clean()?.status.success(), "the agent runs");
+        agent.stop()?;
+        assert_eq!(connect(WEB, TIMEOUT)?.identity()?, 0);
+        let cleaned = clean()?;
+        ensure!(cleaned.status.success(), "{}", String::from_utf8_lossy(&cleaned.stderr));
+        let errno = connect(WEB, TIMEOUT).err().and_then(|error| error.raw_os_error());
         assert_eq!(errno, Some(Errno::NETUNREACH.raw_os_error()));
         Ok(())
     });
