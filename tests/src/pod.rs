@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
-    process::Command,
+    process::{Child, Command},
 };
 
 use anyhow::Result;
@@ -120,14 +120,13 @@ impl Pod {
         &self.namespace
     }
 
-    /// Puts a process into the Pod, as every real one has. By it the agent finds the namespace, and
-    /// it ends with the experiment's cgroup.
+    /// Puts a process into the Pod, as every real one has as long as a container runs. By it the
+    /// agent finds the namespace, and it ends with the experiment's cgroup.
     ///
     /// # Errors
     /// When there is no `sleep`.
-    pub fn inhabit(&self) -> Result<()> {
-        self.namespace.run(|| Command::new("sleep").arg("600").spawn())?;
-        Ok(())
+    pub fn inhabit(&self) -> Result<Child> {
+        Ok(self.namespace.run(|| Command::new("sleep").arg("600").spawn())?)
     }
 
     /// Listens on TCP `ports` of all the Pod's addresses. Each is given with the identity that a

@@ -129,6 +129,21 @@ fn the_agent_takes_the_arguments_and_answers_where_the_probes_ask() -> Result<()
 }
 
 #[test]
+fn the_agent_sees_the_namespaces_that_the_node_mounts_and_keeps_none() -> Result<()> {
+    let mounts = container()?.volume_mounts.context("no mounts")?;
+    let mount = mounts.iter().find(|mount| mount.mount_path == "/run/netns").context("no mount")?;
+    assert_eq!(mount.read_only, Some(true));
+    // Mounts that did not follow the node's would keep each Pod's namespace after its end.
+    assert_eq!(mount.mount_propagation.as_deref(), Some("HostToContainer"));
+    let volumes = pod()?.volumes.context("no volumes")?;
+    let volume = volumes.iter().find(|volume| volume.name == mount.name).context("no volume")?;
+    let folder = volume.host_path.as_ref().context("no folder of the node")?;
+    // No network plugin may have made it yet.
+    assert_eq!((&*folder.path, folder.type_.as_deref()), ("/run/netns", Some("DirectoryOrCreate")));
+    Ok(())
+}
+
+#[test]
 fn the_image_is_built_by_the_toolchain_and_holds_the_agent() {
     let channel = TOOLCHAIN.lines().find_map(|line| line.strip_prefix("channel = \"1.")).unwrap();
     let minor = channel.split('.').next().unwrap();

@@ -5,14 +5,22 @@ use std::{
     fs::{self, File},
     net::UdpSocket,
     os::unix::fs::MetadataExt as _,
+    path::Path,
     process::{Command, Stdio},
+    sync::mpsc::{Receiver, channel},
     thread,
 };
 
 use anyhow::{Context as _, Result};
-use lab::netns::Namespace as Made;
+use lab::{netns::Namespace as Made, requirement::Need};
 use lb_userspace::netns::{Found, Namespace, Search, current_cookie, namespaces};
-use nix::mount::{MsFlags, mount};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount, umount2},
+    sched::{CloneFlags, unshare},
+};
+
+const NONE: Option<&str> = None;
+const OWN: Option<&str> = Some("/proc/thread-self/ns/net");
 
 fn inode() -> Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
@@ -68,19 +76,87 @@ fn finds_a_mounted_namespace_and_stays_in_it_when_it_is_unmounted() {
         File::create(&point)?;
         let made = Made::new()?;
         let inode = made.run(|| -> Result<_> {
-            let (none, own) = (None::<&str>, Some("/proc/thread-self/ns/net"));
             // On a thread that shares the mount namespace of the one that started it.
-            mount(own, &point, none, MsFlags::MS_BIND, none)?;
+            mount(OWN, &point, NONE, MsFlags::MS_BIND, NONE)?;
             inode()
         })?;
         drop(made);
         let found = namespaces(Search::Usual)?;
-        nix::mount::umount(&point)?;
+        umount(&point)?;
         let namespace = by_inode(&found, inode).context("the mounted namespace is missing")?;
         let (entered, cookie) = namespace.run(|| (self::inode(), current_cookie()))?;
         assert_eq!((entered?, cookie?), (inode, namespace.cookie));
         let gone = namespaces(Search::Usual)?;
         assert!(by_inode(&gone, inode).is_none(), "nobody else has it any more");
+        Ok(())
+    });
+}
+
+/// Whether a container finds the namespaces with these cookies: it has `run/netns` of the host as a
+/// volume that the host's mounts propagate to, and nothing else. The first answer only says that it
+/// has come so far.
+fn look_from_a_container(
+    run: &Path,
+    volume: &Path,
+    asked: Receiver<u64>,
+) -> Receiver<Result<bool>> {
+    let (answer, answers) = channel();
+    let (run, volume) = (run.to_owned(), volume.to_owned());
+    thread::spawn(move || {
+        let look = || -> Result<()> {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let (bind, slave) = (MsFlags::MS_BIND | MsFlags::MS_REC, MsFlags::MS_SLAVE);
+            mount(Some(&run.join("netns")), &volume, NONE, bind, NONE)?;
+            mount(NONE, &volume, NONE, slave | MsFlags::MS_REC, NONE)?;
+            // Nothing else of the host's.
+            umount2(&run, MntFlags::MNT_DETACH)?;
+            answer.send(Ok(true))?;
+            asked.iter().try_for_each(|cookie| {
+                let found = namespaces(Search::Usual)?.namespaces;
+                Ok(answer.send(Ok(found.iter().any(|it| it.cookie == Some(cookie))))?)
+            })
+        };
+        if let Err(error) = look() {
+            // Nobody listens any more when the test has failed before.
+            let _ = answer.send(Err(error));
+        }
+    });
+    answers
+}
+
+#[test]
+fn finds_a_namespace_that_the_host_mounts_later_inside_of_a_volume() {
+    lab::isolated_with(&[Need::NetnsCookie], |lab| {
+        // As above.
+        lab.bpffs()?;
+        let (run, volume) = (lab.scratch().join("run"), lab.scratch().join("volume"));
+        let netns = run.join("netns");
+        [&run, &volume].iter().try_for_each(fs::create_dir)?;
+        mount(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), NONE)?;
+        // As systemd does.
+        mount(NONE, &run, NONE, MsFlags::MS_SHARED, NONE)?;
+        fs::create_dir(&netns)?;
+        let (ask, asked) = channel();
+        let answers = look_from_a_container(&run, &volume, asked);
+        assert!(answers.recv()??);
+        let sees = |cookie| -> Result<bool> {
+            ask.send(cookie)?;
+            answers.recv()?
+        };
+        // The first thing that `ip netns add` and network plugins do, which covers the volume.
+        mount(Some(&netns), &netns, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+        mount(NONE, &netns, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE)?;
+        let point = netns.join("pod");
+        File::create(&point)?;
+        let made = Made::new()?;
+        let cookie = made.run(|| -> Result<_> {
+            mount(OWN, &point, NONE, MsFlags::MS_BIND, NONE)?;
+            current_cookie()?.context("the kernel told one before")
+        })?;
+        drop(made);
+        assert!(sees(cookie)?, "only a mount of the host's keeps it");
+        umount(&point)?;
+        assert!(!sees(cookie)?, "the volume does not keep what the host gave up");
         Ok(())
     });
 }

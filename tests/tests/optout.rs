@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    process,
+    process::{self, Child},
     sync::mpsc::channel,
     time::Duration,
 };
@@ -135,6 +135,8 @@ struct Cluster<'lab> {
     lab: &'lab Lab,
     stage: Stage<'lab>,
     clients: [lab::pod::Pod; 2],
+    /// One in each client.
+    processes: Vec<Child>,
     _servers: [Server; 2],
 }
 
@@ -145,22 +147,23 @@ impl<'lab> Cluster<'lab> {
         let web = Service::tcp("web", WEB).and(Transport::Udp, 80);
         stage.apply(&web.to([server.dual(PORT)]))?;
         let servers = [server.serve([(PORT, 1)])?, server.serve_udp([(PORT, 1)])?];
-        let cluster = Self { lab, stage, clients, _servers: servers };
+        let processes = clients.iter().map(lab::pod::Pod::inhabit).collect::<Result<_>>()?;
+        let cluster = Self { lab, stage, clients, processes, _servers: servers };
         for (index, client) in cluster.clients.iter().enumerate() {
-            client.inhabit()?;
+            client.namespace().run(|| assign(address(index as u32)))?;
             cluster.label(index, json!({}))?;
         }
         Ok(cluster)
     }
 
-    /// Gives a client these labels.
+    /// Gives a client these labels. Its address is one that no Pod of another test has.
     fn label(&self, client: usize, labels: serde_json::Value) -> Result<()> {
         let name = format!("client-{client}");
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "labels": labels},
-            "status": {"podIP": self.clients[client].address()},
+            "status": {"podIP": address(client as u32)},
         });
         self.stage.write(&name, &pod.to_string())
     }
@@ -231,6 +234,29 @@ fn a_pod_is_left_alone_as_long_as_its_label_says_so() {
         cluster.expect(WEB, Ok(1), [LEFT_ALONE, Ok(1)])?;
         let refused = Err(refusal(Errno::CONNREFUSED)?);
         cluster.expect(UNSERVED, refused, [LEFT_ALONE, refused])
+    });
+}
+
+#[test]
+fn a_pod_is_left_alone_though_no_process_was_in_it_for_a_while() {
+    lab::isolated_with(&[NetnsCookie], |lab| {
+        let mut cluster = Cluster::new(lab)?;
+        cluster.label(0, json!({OPT_OUT: "true"}))?;
+        let _agent = cluster.stage.start(&[])?;
+        cluster.expect(WEB, Ok(1), [LEFT_ALONE, Ok(1)])?;
+        // As after an init container. A descriptor of this process, which the agent does not look
+        // at, keeps the namespace.
+        let process = &mut cluster.processes[0];
+        process.kill()?;
+        process.wait()?;
+        // The search that finds the second Pod does not find the first.
+        cluster.label(1, json!({OPT_OUT: "true"}))?;
+        cluster.until("the second opting out too", [LEFT_ALONE, LEFT_ALONE])?;
+        // The next container begins with a connect.
+        cluster.clients[0].inhabit()?;
+        cluster.expect(WEB, Ok(1), [LEFT_ALONE, LEFT_ALONE])?;
+        cluster.label(0, json!({}))?;
+        cluster.until("opting in again", [Ok(1), LEFT_ALONE])
     });
 }
 

@@ -14,13 +14,15 @@
 //! to be known of container runtimes. Pods in the host's network have no namespace of their own
 //! and cannot opt out. The cookie of a namespace can be learnt from Linux 5.14 on (SO_NETNS_COOKIE).
 //!
-//! A Pod whose namespace is not there yet is looked for again after 100 ms at first and 10 s at
-//! last, and whenever something is told of a Pod that opts out. Of each Pod of this node about 200
-//! bytes are kept: its Namespace's label may change.
+//! A Pod whose namespace is not found is looked for again after 100 ms at first and 10 s at last,
+//! and whenever something is told of a Pod that opts out; until then it counts where it was found
+//! before. Of each Pod of this node about 250 bytes are kept, since its Namespace's label may change,
+//! and of one that was found a kilobyte more.
 //!
 //! This module must never touch the tables: whoever starts it gets the cookies, and does.
 
 mod find;
+mod known;
 mod registry;
 mod resolve;
 mod selector;

@@ -34,8 +34,16 @@ pub(super) struct PodName {
     name: String,
 }
 
-/// The Pods that opt out, with their addresses.
-pub(super) type Wanted = BTreeMap<PodName, Box<[IpAddr]>>;
+/// The Pods that opt out.
+pub(super) type Wanted = BTreeMap<PodName, Sought>;
+
+/// By what a Pod is found, and told from another one that had its name before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sought {
+    /// Empty where there is none: in manifests.
+    pub(super) uid: Box<str>,
+    pub(super) addresses: Box<[IpAddr]>,
+}
 
 /// What an object says that cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +65,7 @@ pub(super) struct Registry {
 struct Entry {
     word: Word,
     host_network: bool,
-    addresses: Box<[IpAddr]>,
+    sought: Sought,
 }
 
 /// What an object says of opting out.
@@ -97,7 +105,9 @@ impl Registry {
         }
         let word = Word::of(&pod.metadata, pod.metadata.annotations.as_ref(), &self.rules.pods);
         let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
-        let entry = Entry { word, host_network, addresses: addresses(pod) };
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default().into();
+        let sought = Sought { uid, addresses: addresses(pod) };
+        let entry = Entry { word, host_network, sought };
         self.pods.insert(name.clone(), entry);
         Some(name)
     }
@@ -127,8 +137,8 @@ impl Registry {
     /// The Pods that opt out and have an address.
     pub(super) fn wanted(&self) -> Wanted {
         self.opted_out()
-            .filter(|(_, entry)| !entry.host_network && !entry.addresses.is_empty())
-            .map(|(name, entry)| (name.clone(), entry.addresses.clone()))
+            .filter(|(_, entry)| !entry.host_network && !entry.sought.addresses.is_empty())
+            .map(|(name, entry)| (name.clone(), entry.sought.clone()))
             .collect()
     }
 

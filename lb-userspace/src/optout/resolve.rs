@@ -1,7 +1,7 @@
 //! The thread that keeps the cookies up to date.
 //!
-//! Every search answers for all Pods that opt out, so nothing is remembered but its result. This
-//! module must never give up on a Pod, nor search while nobody opts out.
+//! Every search answers for all Pods that opt out; what it did not find stays where it was found
+//! before. This module must never give up on a Pod, nor search while nobody opts out.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,8 @@ use tracing::{debug, info, warn};
 use super::{
     Message,
     find::{Find, FindError},
-    registry::{Notice, PodName, Registry, Wanted},
+    known::Known,
+    registry::{Notice, PodName, Registry, Sought, Wanted},
 };
 use crate::chain::chain;
 
@@ -33,6 +34,7 @@ pub(super) struct Resolver<F, O> {
     out: O,
     /// What the last search looked for.
     wanted: Wanted,
+    known: Known,
     /// What was handed out last; `None` before the first time.
     cookies: Option<BTreeSet<u64>>,
     notices: BTreeSet<Notice>,
@@ -60,6 +62,7 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             find,
             out,
             wanted: Wanted::new(),
+            known: Known::default(),
             cookies: None,
             notices: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -106,6 +109,7 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
         // What is told of a Pod may be that its sandbox was made anew, with the same address.
         if wanted != self.wanted || told.iter().any(|pod| wanted.contains_key(pod)) {
             self.wanted = wanted;
+            self.known.retain(&self.wanted);
             self.missing.retain(|pod| self.wanted.contains_key(pod));
             self.retry = None;
             self.search();
@@ -138,7 +142,8 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             self.hand_out(BTreeSet::new());
             return;
         }
-        let addresses = self.wanted.values().flatten().copied().collect();
+        let all = self.wanted.values().flat_map(|sought| &sought.addresses);
+        let addresses = all.copied().collect();
         let found = self.find.find(&addresses);
         self.failed = found.is_err();
         let found = match found {
@@ -155,11 +160,13 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
                 return;
             }
         };
-        let here = |pod: &[_]| pod.iter().any(|address| found.cookies.contains_key(address));
+        self.known.learn(&self.wanted, &found.cookies);
+        let here = |pod: &Sought| pod.addresses.iter().any(|it| found.cookies.contains_key(it));
+        // Those too that were found before: they may be elsewhere by now.
         let missing: Vec<_> = self
             .wanted
             .iter()
-            .filter(|(_, addresses)| !here(addresses))
+            .filter(|(_, sought)| !here(sought))
             .map(|(pod, _)| pod.clone())
             .collect();
         if missing.is_empty() {
@@ -167,7 +174,7 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
         } else if self.retry_later() == LAST_PAUSE {
             self.tell_missing(missing, found.denied);
         }
-        self.hand_out(found.cookies.into_values().flatten().collect());
+        self.hand_out(self.known.cookies());
     }
 
     fn retry_later(&mut self) -> Duration {
@@ -196,12 +203,12 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
         self.notices = now;
     }
 
-    /// Logs, once each, the Pods that are still not there after a while.
+    /// Logs, once each, the Pods that are still not there after a while, and never were.
     fn tell_missing(&mut self, missing: Vec<PodName>, denied: usize) {
         for pod in missing {
             debug!(%pod, "not found");
-            if !self.missing.contains(&pod) {
-                let addresses = &self.wanted[&pod];
+            if !self.known.has(&pod) && !self.missing.contains(&pod) {
+                let addresses = &self.wanted[&pod].addresses;
                 warn!(
                     denied,
                     "Pod {pod} opts out, but no network namespace on this node has an address of \

@@ -1,7 +1,9 @@
 //! Objects for the tests of opting out.
 
+mod keeping;
 mod resolving;
 mod rules;
+mod world;
 
 use k8s_openapi::{
     api::core::v1::{Namespace, Pod, PodIP, PodSpec, PodStatus},
@@ -9,6 +11,9 @@ use k8s_openapi::{
 };
 
 use super::*;
+
+/// What is handed out when nobody opts out.
+const NONE: [u64; 0] = [];
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -59,4 +64,9 @@ fn object(pod: Pod) -> Object {
 
 fn key(kind: Kind, namespace: &str, name: &str) -> ObjectKey {
     ObjectKey { kind, namespace: namespace.into(), name: name.into() }
+}
+
+/// A Pod that opts out.
+fn out(name: &str, ip: &str) -> Object {
+    object(labelled(pod(name, ip), &[(OPT_OUT, "true")]))
 }

@@ -12,7 +12,8 @@ fn registry(rules: Rules, objects: impl IntoIterator<Item = Object>) -> Registry
 
 /// The Pods that opt out, with their addresses.
 fn wanted(registry: &Registry) -> Vec<String> {
-    registry.wanted().iter().map(|(pod, addresses)| format!("{pod} {addresses:?}")).collect()
+    let wanted = registry.wanted().into_iter();
+    wanted.map(|(pod, sought)| format!("{pod} {:?}", sought.addresses)).collect()
 }
 
 fn notices(registry: &Registry) -> Vec<String> {
