@@ -25,6 +25,9 @@ pub mod dataplane;
 pub mod health;
 #[forbid(unsafe_code)]
 mod joined;
+#[cfg(test)]
+#[forbid(unsafe_code)]
+mod logged;
 #[forbid(unsafe_code)]
 pub mod metrics;
 #[forbid(unsafe_code)]

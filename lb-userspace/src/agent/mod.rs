@@ -12,6 +12,7 @@
 //! that wait in the channel are folded into one publication.
 
 mod core;
+mod left_alone;
 mod owner;
 
 pub use self::{

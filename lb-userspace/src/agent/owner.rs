@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     net::SocketAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -15,13 +15,13 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tracing::{debug, error, info, trace, warn};
 
-use super::{Core, core::Outcome};
+use super::{Core, core::Outcome, left_alone::LeftAlone};
 use crate::{
     chain::chain,
     close::Gone,
     metrics::Metrics,
     plan::limbo::Period,
-    publish::{Failure, Grace, Store},
+    publish::{Failure, Grace, Store, StoreError},
     source::{Arrival, Event},
 };
 
@@ -50,8 +50,9 @@ pub enum Message {
 
 /// What the owner has done by others: it never waits for them.
 pub trait Surroundings {
-    /// Leaves the sockets of these network namespaces alone, and no others.
-    fn opt_out(&mut self, cookies: &BTreeSet<u64>);
+    /// Leaves the sockets of these network namespaces alone, and no others. What fails is asked for
+    /// again.
+    fn opt_out(&mut self, cookies: &BTreeSet<u64>) -> Result<(), StoreError>;
 
     /// Refuses nothing for want of a Service from now on.
     fn stop_refusing(&mut self);
@@ -75,6 +76,7 @@ pub struct Owner<S, G, N> {
     surroundings: N,
     messages: Receiver<Message>,
     metrics: Metrics,
+    left_alone: LeftAlone,
     /// Arrivals that are not in the tables as a whole: a new frontend waits for its key. What else
     /// came with it is timed with it.
     unlisted: Vec<Arrival>,
@@ -90,7 +92,15 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         messages: Receiver<Message>,
         metrics: Metrics,
     ) -> Self {
-        Self { core, surroundings, messages, metrics, unlisted: Vec::new(), networks: None }
+        Self {
+            core,
+            surroundings,
+            messages,
+            metrics,
+            left_alone: LeftAlone::default(),
+            unlisted: Vec::new(),
+            networks: None,
+        }
     }
 
     /// Runs until it is told to stop. `attach` is called once, when everything that existed at
@@ -103,7 +113,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         // After this the programs of the generation before have run for the last time.
         let mut alone: Option<Period> = None;
         loop {
-            let first = if self.core.publisher().is_settled() {
+            let settled = self.core.publisher().is_settled() && self.left_alone.is_settled();
+            let first = if settled {
                 self.messages.recv().map_err(RecvTimeoutError::from)
             } else {
                 self.messages.recv_timeout(IDLE)
@@ -122,6 +133,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             let Some(Taken { events, synced, arrivals }) = self.take(first)? else {
                 return Ok(attached);
             };
+            self.left_alone.repeat(&mut self.surroundings, Instant::now());
             let mut failures = Vec::new();
             if events > 0 {
                 let outcome = self.core.publish()?;
@@ -197,7 +209,9 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
                 }
                 Message::SourceEnded => bail!("the source of objects has ended"),
                 Message::GraceEnded => {}
-                Message::OptOuts(cookies) => self.surroundings.opt_out(&cookies),
+                Message::OptOuts(cookies) => {
+                    self.left_alone.set(cookies, &mut self.surroundings, Instant::now());
+                }
                 Message::Ping(answer) => {
                     // Whoever asked has lost patience when this fails.
                     let _ = answer.send(());

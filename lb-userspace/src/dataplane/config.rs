@@ -77,7 +77,7 @@ impl KernelConfig {
     }
 
     /// Leaves these network namespaces alone from now on, and no others. Those that found no room
-    /// in the table are balanced; they are tried again at the next call.
+    /// in the table are balanced; only another call tries them again.
     pub fn opt_out(&mut self, cookies: &BTreeSet<u64>) -> Result<(), StoreError> {
         let new: Vec<u64> = cookies.difference(&self.opted_out).copied().collect();
         let gone: Vec<u64> = self.opted_out.difference(cookies).copied().collect();

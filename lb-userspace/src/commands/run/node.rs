@@ -1,7 +1,7 @@
 //! What the owner has done on the node: sockets closed, Pods left alone.
 //!
-//! It runs on the owner's thread, so nothing here may wait. What fails is logged, and must never
-//! end the agent.
+//! It runs on the owner's thread, so nothing here may wait. What fails is logged or returned, and must
+//! never end the agent.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -19,6 +19,7 @@ use crate::{
     close::{Closer, Gone, Request},
     dataplane::{KernelConfig, Object, Origins, ServiceNetworks},
     metrics::Metrics,
+    publish::StoreError,
 };
 
 /// The node, as far as the owner acts on it.
@@ -68,10 +69,8 @@ pub(super) fn closer(
 }
 
 impl Surroundings for Node {
-    fn opt_out(&mut self, cookies: &BTreeSet<u64>) {
-        if let Err(error) = self.config.opt_out(cookies) {
-            error!("some Pods that opted out are balanced nevertheless: {}", chain(&error));
-        }
+    fn opt_out(&mut self, cookies: &BTreeSet<u64>) -> Result<(), StoreError> {
+        self.config.opt_out(cookies)
     }
 
     fn stop_refusing(&mut self) {

@@ -1,43 +1,11 @@
 //! What the log says of a folder, for whoever watches the agent.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::*;
-
-/// Lines of a log that belongs to one thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn take(&self) -> String {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8(std::mem::take(&mut bytes)).expect("text")
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::logged::Log;
 
 #[test]
 fn the_log_follows_what_is_loaded() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With a single subscriber, a line of code that another test's thread comes to first would ask that
-    // thread's, which has none, and never say anything to anyone.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::new();
     let dir = tempfile::tempdir().unwrap();
     let mut source = Source::new(dir.path());
     let mut scan = || {
