@@ -14,6 +14,7 @@
 mod core;
 mod left_alone;
 mod owner;
+mod upkeep;
 
 pub use self::{
     core::Core,

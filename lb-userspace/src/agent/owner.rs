@@ -3,11 +3,14 @@
 //! It must never block on anything but its channel and the publisher, nor look at the tables
 //! itself.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashSet},
     net::SocketAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Result, bail};
@@ -15,7 +18,7 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tracing::{debug, error, info, trace, warn};
 
-use super::{Core, core::Outcome, left_alone::LeftAlone};
+use super::{Core, core::Outcome, left_alone::LeftAlone, upkeep::Upkeep};
 use crate::{
     chain::chain,
     close::Gone,
@@ -24,9 +27,6 @@ use crate::{
     publish::{Failure, Grace, Store, StoreError},
     source::{Arrival, Event},
 };
-
-/// Quiet time after which the keys of frontends that went away are deleted.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Messages that are folded into one publication at most, so that a flood cannot put it off.
 const FOLDED: usize = 10_000;
@@ -82,6 +82,9 @@ pub struct Owner<S, G, N> {
     unlisted: Vec<Arrival>,
     /// When the Service networks can be changed, and to what.
     networks: Option<(Period, Vec<IpNet>)>,
+    /// After this the programs of the generation before have run for the last time.
+    alone: Option<Period>,
+    upkeep: Upkeep,
 }
 
 impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
@@ -100,6 +103,8 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             left_alone: LeftAlone::default(),
             unlisted: Vec::new(),
             networks: None,
+            alone: None,
+            upkeep: Upkeep::new(Instant::now()),
         }
     }
 
@@ -110,64 +115,79 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
     pub fn run<A>(mut self, attach: impl FnOnce(&[Failure]) -> Result<A>) -> Result<Option<A>> {
         let mut attach = Some(attach);
         let mut attached = None;
-        // After this the programs of the generation before have run for the last time.
-        let mut alone: Option<Period> = None;
         loop {
-            let settled = self.core.publisher().is_settled() && self.left_alone.is_settled();
-            let first = if settled {
-                self.messages.recv().map_err(RecvTimeoutError::from)
-            } else {
-                self.messages.recv_timeout(IDLE)
-            };
-            let first = match first {
-                Err(RecvTimeoutError::Timeout) => {
-                    let failures = self.core.publisher().maintain(true)?;
-                    self.failed_later(&failures);
-                    None
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    bail!("nothing can reach the agent any more")
-                }
-                Ok(first) => Some(first),
-            };
-            let Some(Taken { events, synced, arrivals }) = self.take(first)? else {
+            let first = self.receive()?;
+            let now = Instant::now();
+            let Some(Published { synced, failures }) = self.publish(first, now)? else {
                 return Ok(attached);
             };
-            self.left_alone.repeat(&mut self.surroundings, Instant::now());
-            let mut failures = Vec::new();
-            if events > 0 {
-                let outcome = self.core.publish()?;
-                // What failed is not published; of what came with it nobody knows which it is.
-                if outcome.failures.is_empty() {
-                    self.unlisted.extend(arrivals);
-                }
-                self.time_published();
-                log(events, &outcome);
-                self.failed(&outcome.failures);
-                failures = outcome.failures;
-            }
             if synced && let Some(attach) = attach.take() {
                 attached = Some(attach(&failures)?);
-                alone = Some(self.core.publisher().fence());
+                self.alone = Some(self.core.publisher().fence());
             }
-            let later = self.core.publisher().maintain(false)?;
-            self.failed_later(&later);
-            self.time_published();
-            if alone.is_some_and(|alone| self.core.publisher().is_past(alone)) {
-                alone = None;
-                let before = self.core.publisher().next_backend_id();
-                self.surroundings.close_all_but(self.core.serving_ids(), before);
-            }
-            if let Some((_, networks)) =
-                self.networks.take_if(|(period, _)| self.core.publisher().is_past(*period))
-            {
-                self.surroundings.refuse_in(&networks);
-            }
-            let gone = self.core.take_due_retired();
-            if !gone.is_empty() {
-                self.surroundings.close(gone);
-            }
+            self.keep_up(now)?;
         }
+    }
+
+    /// Waits for a message. `None` if there is something to do without one.
+    fn receive(&mut self) -> Result<Option<Message>> {
+        let received = if self.core.publisher().is_settled() && self.left_alone.is_settled() {
+            self.messages.recv().map_err(RecvTimeoutError::from)
+        } else {
+            let patience = self.upkeep.due().saturating_duration_since(Instant::now());
+            self.messages.recv_timeout(patience)
+        };
+        match received {
+            Ok(first) => Ok(Some(first)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("nothing can reach the agent any more"),
+        }
+    }
+
+    /// Takes the messages that wait, and publishes what they change. `None` if the agent is to stop.
+    fn publish(&mut self, first: Option<Message>, now: Instant) -> Result<Option<Published>> {
+        if first.is_some() {
+            self.upkeep.heard(now);
+        }
+        let Some(Taken { events, synced, arrivals }) = self.take(first)? else { return Ok(None) };
+        let mut failures = Vec::new();
+        if events > 0 {
+            let outcome = self.core.publish()?;
+            // What failed is not published; of what came with it nobody knows which it is.
+            if outcome.failures.is_empty() {
+                self.unlisted.extend(arrivals);
+            }
+            self.time_published();
+            log(events, &outcome);
+            self.failed(&outcome.failures);
+            failures = outcome.failures;
+        }
+        Ok(Some(Published { synced, failures }))
+    }
+
+    /// Does what a grace period or time has made possible: after the messages were answered, which
+    /// must not wait for it.
+    fn keep_up(&mut self, now: Instant) -> Result<()> {
+        self.left_alone.repeat(&mut self.surroundings, now);
+        let publisher = self.core.publisher();
+        let is_due = self.upkeep.take_due(publisher.needs_upkeep(), now);
+        let later = publisher.maintain(is_due)?;
+        self.failed_later(&later);
+        self.time_published();
+        if self.alone.take_if(|alone| self.core.publisher().is_past(*alone)).is_some() {
+            let before = self.core.publisher().next_backend_id();
+            self.surroundings.close_all_but(self.core.serving_ids(), before);
+        }
+        if let Some((_, networks)) =
+            self.networks.take_if(|(period, _)| self.core.publisher().is_past(*period))
+        {
+            self.surroundings.refuse_in(&networks);
+        }
+        let gone = self.core.take_due_retired();
+        if !gone.is_empty() {
+            self.surroundings.close(gone);
+        }
+        Ok(())
     }
 
     /// The same of frontends that waited for their key: nobody knows with which change they came.
@@ -231,6 +251,12 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         }
         Ok(Some(taken))
     }
+}
+
+/// What became of the messages.
+struct Published {
+    synced: bool,
+    failures: Vec<Failure>,
 }
 
 /// What the messages brought.

@@ -46,7 +46,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         failures
     }
 
-    /// Undoes a frontend whose key could not be inserted. It is tried again when idle.
+    /// Undoes a frontend whose key could not be inserted. It is tried again as upkeep.
     fn take_back(&mut self, key: FrontendKey, source: StoreError) -> Failure {
         let entry = self.frontends[&key];
         let port = &self.ports[entry.port];
@@ -78,8 +78,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
     }
 
     /// Makes the names of ports known to tools, and to the next agent, which finds their ids by
-    /// them. What the kernel refuses is tried again when there is nothing else to do. Returns
-    /// whether it took all.
+    /// them. What the kernel refuses is tried again as upkeep. Returns whether it took all.
     pub(super) fn name_ports(&mut self, mut ports: Vec<u32>) -> bool {
         ports.retain(|port| !self.ports[*port].named);
         ports.sort_unstable();

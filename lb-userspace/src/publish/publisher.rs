@@ -100,9 +100,9 @@ pub struct Publisher<S, G> {
     pub(super) unmet: BTreeMap<FrontendKey, Frontend>,
     /// Room was made since those were last tried.
     pub(super) retry_due: bool,
-    /// Wanted states whose key the kernel refused: tried again when there is nothing else to do.
+    /// Wanted states whose key the kernel refused: tried again as upkeep.
     pub(super) refused: BTreeMap<FrontendKey, Frontend>,
-    /// Names of ports were refused: tried again when there is nothing else to do.
+    /// Names of ports were refused: tried again as upkeep.
     pub(super) names_due: bool,
     /// How many frontends each served node port has.
     pub(super) node_ports: FxHashMap<(Protocol, u16), u32>,

@@ -14,18 +14,19 @@ use crate::{
     plan::{limbo::Period, slots::Slots},
 };
 
-/// Keys of gone frontends are deleted when no frontend waits to be inserted, or when there are so
-/// many of them; deleting makes new frontends wait for a grace period.
+/// Keys of gone frontends are deleted as upkeep, or when there are so many of them, but not while a
+/// frontend waits to be inserted; deleting makes new frontends wait for a grace period.
 const PURGE_AT: usize = 1024;
 
 impl<S: Store, G: Grace> Publisher<S, G> {
     /// Does what became possible or due: reclaims after a grace period, inserts the frontends that
     /// waited for it, and tries again what found no room. To be called when a grace period ends,
-    /// and with `idle` when nothing else is to be done. Returns new failures.
-    pub fn maintain(&mut self, idle: bool) -> Result<Vec<Failure>, GraceError> {
+    /// and with `upkeep` when nothing else is to be done, or [`Self::needs_upkeep`] for long.
+    /// Returns new failures.
+    pub fn maintain(&mut self, upkeep: bool) -> Result<Vec<Failure>, GraceError> {
         self.reclaim_if_over()?;
         let failures = self.list();
-        if idle {
+        if upkeep {
             self.name_the_rest();
             self.retry_due |= !self.refused.is_empty();
             self.unmet.append(&mut self.refused);
@@ -33,7 +34,7 @@ impl<S: Store, G: Grace> Publisher<S, G> {
         if std::mem::take(&mut self.retry_due) {
             self.retry()?;
         }
-        if self.unlisted.is_empty() && (idle || self.gone.len() >= PURGE_AT) {
+        if self.unlisted.is_empty() && (upkeep || self.gone.len() >= PURGE_AT) {
             self.purge();
         }
         self.start_grace_if_due()?;
@@ -69,12 +70,12 @@ impl<S: Store, G: Grace> Publisher<S, G> {
 
     /// Whether nothing waits for a grace period or for [`Self::maintain`].
     pub fn is_settled(&self) -> bool {
-        let nothing_waits = self.gone.is_empty() && self.unlisted.is_empty();
-        nothing_waits
-            && !self.limbo.is_due()
-            && self.refused.is_empty()
-            && !self.retry_due
-            && !self.names_due
+        !self.needs_upkeep() && self.unlisted.is_empty() && !self.limbo.is_due() && !self.retry_due
+    }
+
+    /// Whether something waits for a moment in which nothing else is to be done.
+    pub fn needs_upkeep(&self) -> bool {
+        !self.gone.is_empty() || !self.refused.is_empty() || self.names_due
     }
 
     pub(super) fn start_grace_if_due(&mut self) -> Result<(), GraceError> {

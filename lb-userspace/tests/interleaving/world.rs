@@ -104,8 +104,8 @@ impl World {
     }
 
     /// Lets the publisher do what is possible without waiting.
-    pub(crate) fn maintain(&mut self, idle: bool) {
-        assert!(self.publisher.maintain(idle).unwrap().is_empty());
+    pub(crate) fn maintain(&mut self, upkeep: bool) {
+        assert!(self.publisher.maintain(upkeep).unwrap().is_empty());
     }
 
     /// Lets the publisher wait until there is nothing left to do.

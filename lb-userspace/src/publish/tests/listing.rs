@@ -98,7 +98,7 @@ fn point_18_a_service_that_another_proxy_takes_over_is_not_refused_for_a_moment(
 }
 
 #[test]
-fn what_the_kernel_refuses_leaves_nothing_and_is_tried_again_when_idle() {
+fn what_the_kernel_refuses_leaves_nothing_and_is_tried_again_by_upkeep() {
     let (mut twin, _) = twin(8, 8);
     let one = |number| {
         let kind = FrontendKind::NodePort;
@@ -144,7 +144,7 @@ fn a_fence_passes_with_a_grace_period_that_starts_after_it() {
 }
 
 #[test]
-fn names_that_the_kernel_refuses_are_tried_again_when_idle() {
+fn names_that_the_kernel_refuses_are_tried_again_by_upkeep() {
     let (mut twin, _) = twin(8, 16);
     twin.store.max_names = 1;
     let ports = [(1, "a/b/TCP"), (2, "a/c/TCP"), (3, "a/d/TCP")];
