@@ -21,7 +21,9 @@ pub(super) struct State {
     pub(super) namespaces: Vec<FakeNamespace>,
     /// Whether namespaces have cookies that can be asked for.
     pub(super) without_cookies: bool,
-    /// Errors of lists, by protocol, and of closing.
+    /// Errors of searches, of opening a namespace by its cookie, of lists by protocol, of closing.
+    pub(super) search_error: Option<(Search, i32)>,
+    pub(super) open_error: Option<(u64, i32)>,
     pub(super) list_error: Option<(u8, i32)>,
     pub(super) destroy_error: Option<i32>,
     pub(super) searches: Vec<Search>,
@@ -46,6 +48,13 @@ impl FakeNode {
         let namespace = FakeNamespace { inode: INODE + cookie, hidden: false, sockets };
         self.state.borrow_mut().namespaces.push(namespace);
         self
+    }
+
+    /// Nothing fails from now on.
+    pub(super) fn recover(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.search_error, state.open_error) = (None, None);
+        (state.list_error, state.destroy_error) = (None, None);
     }
 
     /// Sockets that were closed, by their cookies in ascending order.
@@ -91,6 +100,10 @@ impl Node for FakeNode {
     fn namespaces(&mut self, search: Search) -> Result<Vec<FakePlace>, NamespaceError> {
         self.state.borrow_mut().searches.push(search);
         let state = self.state.borrow();
+        if let Some((_, error)) = state.search_error.filter(|&(of, _)| of == search) {
+            let source = io::Error::from_raw_os_error(error);
+            return Err(NamespaceError::Unlisted { path: "/proc".into(), source });
+        }
         let shown = state
             .namespaces
             .iter()
@@ -111,7 +124,11 @@ impl Place for FakePlace {
     }
 
     fn open(&self) -> Result<Self, CloseError> {
-        Ok(Self { inode: self.inode, node: self.node.clone() })
+        let failing = self.node.state.borrow().open_error;
+        match failing.filter(|&(cookie, _)| INODE + cookie == self.inode) {
+            Some((_, error)) => Err(CloseError::Netlink(io::Error::from_raw_os_error(error))),
+            None => Ok(Self { inode: self.inode, node: self.node.clone() }),
+        }
     }
 }
 

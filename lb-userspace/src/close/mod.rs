@@ -18,7 +18,8 @@
 //!
 //! A `connect()` sets the peer a moment after the program wrote the origin, and a list may pass over
 //! a socket while others come and go. A socket whose origin matches and whose peer does not is
-//! therefore looked at again, [`LOOKS`] times in all.
+//! therefore looked at again, [`LOOKS`] times in all. What could not be read, for want of memory or of
+//! descriptors, is read again until it can be, however long that takes.
 //!
 //! Before Linux 5.14 the namespaces have no cookies to be told by, so all of them are listed.
 
@@ -29,6 +30,7 @@ mod node;
 mod pass;
 mod probe;
 mod request;
+mod said;
 mod stale;
 mod sweep;
 
@@ -44,15 +46,15 @@ use tracing::{debug, info, warn};
 
 pub(crate) use self::probe::probe;
 pub use self::request::{Gone, Request};
-use self::{node::Kernel, pass::Passes, request::Wanted};
+use self::{node::Kernel, pass::Passes, request::Wanted, said::Said};
 use crate::{chain::chain, joined::Joined, netns::NamespaceError};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// How long after a look a socket is looked at again.
+/// How long after a look a socket that was not found is looked at again.
 const DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
-/// How often a socket is looked at before it is left alone.
+/// How often a socket is not found before it is left alone.
 pub const LOOKS: usize = DELAYS.len() + 1;
 
 /// Stale sockets could not be closed.
@@ -104,13 +106,6 @@ pub enum CloseError {
     },
 }
 
-impl CloseError {
-    /// Whether it will be the same the next time, on this kernel.
-    fn is_lasting(&self) -> bool {
-        matches!(self, Self::NoList { .. } | Self::NoDestroy)
-    }
-}
-
 /// What one pass over the sockets did.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -124,8 +119,8 @@ pub struct Report {
     pub tcp: usize,
     /// Service ports and backends, each pair once, whose sockets were closed.
     pub backends: usize,
-    /// Sockets that will be looked at again: closed meanwhile, not connected yet, or connected
-    /// elsewhere.
+    /// Sockets that will be looked at again: closed meanwhile, not connected yet, connected
+    /// elsewhere, or in a namespace that could not be read.
     pub again: usize,
     /// Sockets that were looked at for the last time, or can never be closed here.
     pub missed: usize,
@@ -173,8 +168,7 @@ fn serve(
     mut told: impl FnMut(&Report),
 ) {
     let mut passes = Passes::new(Kernel);
-    // What this kernel lacks is said once.
-    let mut said = Vec::new();
+    let mut said = Said::default();
     loop {
         let first = match passes.due() {
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -190,11 +184,14 @@ fn serve(
         }
         let report = passes.make(wanted, origins, Instant::now);
         log(&report, &mut said);
+        if report.errors.is_empty() && !passes.is_failing() {
+            said.forget();
+        }
         told(&report);
     }
 }
 
-fn log(report: &Report, said: &mut Vec<String>) {
+fn log(report: &Report, said: &mut Said) {
     if report.udp + report.tcp > 0 {
         info!(
             udp = report.udp,
@@ -212,13 +209,11 @@ fn log(report: &Report, said: &mut Vec<String>) {
     );
     for error in &report.errors {
         let text = chain(error);
-        if error.is_lasting() {
-            if said.contains(&text) {
-                continue;
-            }
-            said.push(text.clone());
+        if said.is_new(error) {
+            warn!("{text}");
+        } else {
+            debug!("{text}");
         }
-        warn!("{text}");
     }
 }
 

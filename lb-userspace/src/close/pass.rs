@@ -1,8 +1,12 @@
 //! One pass after the other over the sockets, and which sockets are to be looked at again, and when.
 //!
-//! The clock is handed in, so that nothing here waits.
+//! Nothing may be given up because something could not be read: that is tried again, after longer and
+//! longer pauses, until it can be. The clock is handed in, so that nothing here waits.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use lb_common::layout::Origin;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -15,6 +19,11 @@ use super::{
     sweep::{Swept, sweep},
 };
 
+/// How long after a failure it is read again; each further pause is twice as long,
+const FIRST_PAUSE: Duration = DELAYS[0];
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Makes passes, and keeps what is to be looked at again.
 pub(super) struct Passes<N> {
     node: N,
@@ -26,15 +35,18 @@ pub(super) struct Passes<N> {
 
 struct Again {
     stale: Stale,
+    /// How often it was looked for where it can be.
     looks: usize,
+    /// How often in a row it could not be looked for.
+    failures: u32,
     due: Instant,
 }
 
-/// Requests for which the origins could not be read.
+/// Requests for which the origins could not be read. However many come, each backend is kept once.
 struct Unanswered {
     wanted: Wanted,
-    /// How often in a row that failed.
-    tries: usize,
+    /// How often in a row that failed when it was due.
+    failures: u32,
     due: Instant,
 }
 
@@ -49,6 +61,11 @@ impl<N: Node> Passes<N> {
         again.chain(self.unanswered.as_ref().map(|unanswered| unanswered.due)).min()
     }
 
+    /// Whether something is kept because it could not be read.
+    pub(super) fn is_failing(&self) -> bool {
+        self.unanswered.is_some() || self.again.values().any(|again| again.failures > 0)
+    }
+
     /// Makes a pass for what is wanted and for what is due.
     pub(super) fn make(
         &mut self,
@@ -57,10 +74,10 @@ impl<N: Node> Passes<N> {
         clock: impl Fn() -> Instant,
     ) -> Report {
         let now = clock();
-        let mut tries = 0;
-        if let Some(unanswered) = self.unanswered.take() {
-            wanted.merge(unanswered.wanted);
-            tries = unanswered.tries;
+        let mut earlier = None;
+        if let Some(Unanswered { wanted: unanswered, failures, due }) = self.unanswered.take() {
+            wanted.merge(unanswered);
+            earlier = Some((failures, due));
         }
         let due: FxHashMap<_, _> = self.again.extract_if(|_, again| again.due <= now).collect();
         let mut report = Report::default();
@@ -88,12 +105,19 @@ impl<N: Node> Passes<N> {
             Err(error) => {
                 report.errors.push(CloseError::Origins(error));
                 let now = clock();
-                if let Some(&delay) = DELAYS.get(tries).filter(|_| !wanted.is_empty()) {
-                    self.unanswered =
-                        Some(Unanswered { wanted, tries: tries + 1, due: now + delay });
+                if !wanted.is_empty() {
+                    let (failures, due) = match earlier {
+                        // Others do not put it off.
+                        Some((failures, due)) if due > now => (failures, due),
+                        earlier => {
+                            let failures = earlier.map_or(0, |(failures, _)| failures);
+                            (failures + 1, now + pause(failures))
+                        }
+                    };
+                    self.unanswered = Some(Unanswered { wanted, failures, due });
                 }
                 for again in due.into_values() {
-                    self.leave(again.stale, again.looks + 1, now, &mut report);
+                    self.put_off(again.stale, Some(&again), now);
                 }
             }
         }
@@ -120,17 +144,34 @@ impl<N: Node> Passes<N> {
             let looks = due.get(&stale.socket).map_or(0, |again| again.looks);
             self.leave(stale, looks + 1, now, report);
         }
+        for stale in swept.unread {
+            self.put_off(stale, due.get(&stale.socket), now);
+        }
     }
 
     /// Keeps a socket for another look, unless it had `looks` enough.
     fn leave(&mut self, stale: Stale, looks: usize, now: Instant, report: &mut Report) {
         match DELAYS.get(looks - 1) {
             Some(&delay) => {
-                self.again.insert(stale.socket, Again { stale, looks, due: now + delay });
+                let again = Again { stale, looks, failures: 0, due: now + delay };
+                self.again.insert(stale.socket, again);
             }
             None => report.missed += 1,
         }
     }
+
+    /// Keeps a socket that could not be looked for, which is no look at it. `before` is what was known
+    /// of it.
+    fn put_off(&mut self, stale: Stale, before: Option<&Again>, now: Instant) {
+        let (looks, failures) = before.map_or((0, 0), |again| (again.looks, again.failures));
+        let due = now + pause(failures);
+        self.again.insert(stale.socket, Again { stale, looks, failures: failures + 1, due });
+    }
+}
+
+/// The pause after a failure, when so many came before it in a row.
+fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

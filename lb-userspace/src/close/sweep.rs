@@ -14,12 +14,14 @@ use super::{
 };
 use crate::netns::Search;
 
-/// What became of the stale sockets: each is in one of the first three.
+/// What became of the stale sockets: each is in one of the first four.
 #[derive(Debug, Default)]
 pub(super) struct Swept {
     pub(super) closed: Vec<Stale>,
     /// Not found, not connected to their backend, or not closed for another reason that may pass.
     pub(super) left: Vec<Stale>,
+    /// Not looked for, since not everything could be read where they may be.
+    pub(super) unread: Vec<Stale>,
     /// Can never be closed on this kernel.
     pub(super) lost: Vec<Stale>,
     pub(super) errors: Vec<CloseError>,
@@ -30,6 +32,7 @@ pub(super) struct Swept {
 pub(super) fn sweep<N: Node>(node: &mut N, stale: Vec<Stale>, thorough: bool) -> Swept {
     let mut swept = Swept::default();
     let mut wanted = stale;
+    let mut all_read = true;
     let mut visited = Vec::new();
     let searches: &[_] =
         if thorough { &[Search::Usual, Search::Everywhere] } else { &[Search::Usual] };
@@ -41,6 +44,7 @@ pub(super) fn sweep<N: Node>(node: &mut N, stale: Vec<Stale>, thorough: bool) ->
             Ok(places) => places,
             Err(error) => {
                 swept.errors.push(error.into());
+                all_read = false;
                 break;
             }
         };
@@ -55,46 +59,63 @@ pub(super) fn sweep<N: Node>(node: &mut N, stale: Vec<Stale>, thorough: bool) ->
             if candidates.is_empty() {
                 continue;
             }
-            let unseen = visit(&place, candidates, &mut swept);
+            let Visit { absent, unread } = visit(&place, candidates, &mut swept);
             match cookie {
                 // They are in no other namespace.
-                Some(_) => swept.left.extend(unseen),
-                None => wanted.extend(unseen),
+                Some(_) => {
+                    swept.left.extend(absent);
+                    swept.unread.extend(unread);
+                }
+                None => {
+                    all_read &= unread.is_empty();
+                    wanted.extend(absent);
+                    wanted.extend(unread);
+                }
             }
         }
     }
-    swept.left.extend(wanted);
+    let rest = if all_read { &mut swept.left } else { &mut swept.unread };
+    rest.extend(wanted);
     swept
 }
 
-/// Looks for the sockets in one namespace, and returns those that are not there.
-fn visit<P: Place>(place: &P, candidates: Vec<Stale>, swept: &mut Swept) -> Vec<Stale> {
+/// What was not seen in a namespace.
+#[derive(Default)]
+struct Visit {
+    /// They are not there.
+    absent: Vec<Stale>,
+    /// They may be: the list failed.
+    unread: Vec<Stale>,
+}
+
+/// Looks for the sockets in one namespace.
+fn visit<P: Place>(place: &P, candidates: Vec<Stale>, swept: &mut Swept) -> Visit {
     let mut diag = match place.open() {
         Ok(diag) => diag,
         Err(error) => {
             swept.errors.push(error);
-            swept.left.extend(candidates);
-            return Vec::new();
+            return Visit { unread: candidates, ..Visit::default() };
         }
     };
-    let mut unseen = Vec::new();
+    let mut visit = Visit::default();
     for protocol in [UDP, TCP] {
         let of_protocol = candidates.iter().filter(|stale| stale.protocol == protocol);
         let mut sought: FxHashMap<_, _> = of_protocol.map(|&stale| (stale.socket, stale)).collect();
-        let found = find(&mut diag, place.inode(), protocol, &mut sought, swept);
-        unseen.extend(sought.into_values());
+        let found = find(&mut diag, place.inode(), protocol, &mut sought, &mut visit.unread, swept);
+        visit.absent.extend(sought.into_values());
         destroy(&mut diag, place.inode(), found, swept);
     }
-    unseen
+    visit
 }
 
 /// Lists the sockets of one protocol and takes those that are listed out of `sought`. Returns those
-/// whose peer is their backend.
+/// whose peer is their backend. Those that a list that failed does not tell go to `unread`.
 fn find(
     diag: &mut impl Diag,
     inode: u64,
     protocol: u8,
     sought: &mut FxHashMap<u64, Stale>,
+    unread: &mut Vec<Stale>,
     swept: &mut Swept,
 ) -> Vec<(Stale, Socket)> {
     let mut found = Vec::new();
@@ -121,7 +142,7 @@ fn find(
                 swept.lost.extend(rest);
                 swept.errors.push(CloseError::NoList { protocol });
             } else {
-                swept.left.extend(rest);
+                unread.extend(rest);
                 swept.errors.push(CloseError::List { protocol, inode, source: error });
             }
         }

@@ -49,11 +49,11 @@ impl Files {
             return Ok(());
         }
         if search == Search::Everywhere {
-            for thread in list(&process.join("task")) {
+            for thread in list(&process.join("task"))? {
                 self.follow(&thread.join("ns/net"))?;
             }
             // Threads have, as a rule, all descriptors in common.
-            for descriptor in list(&process.join("fd")) {
+            for descriptor in list(&process.join("fd"))? {
                 self.follow(&descriptor)?;
             }
         }
@@ -67,6 +67,7 @@ impl Files {
                 Some(inode) => self.open(inode, link),
                 None => Ok(true),
             },
+            Err(error) if is_want(&error) => Err(unlisted(link)(error)),
             Err(error) => Ok(error.kind() != io::ErrorKind::PermissionDenied),
         }
     }
@@ -101,9 +102,19 @@ fn is_lack(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
+/// Neither memory nor descriptors are left: what was not seen may be there.
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// What a folder of /proc holds; nothing, if its process has ended or may not be seen.
-fn list(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+fn list(folder: &Path) -> Result<Vec<PathBuf>, NamespaceError> {
+    let path = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
+    let listed = fs::read_dir(folder).and_then(|entries| entries.map(path).collect());
+    match listed {
+        Err(error) if is_want(&error) => Err(unlisted(folder)(error)),
+        listed => Ok(listed.unwrap_or_default()),
+    }
 }
 
 fn unlisted(path: &Path) -> impl FnOnce(io::Error) -> NamespaceError {

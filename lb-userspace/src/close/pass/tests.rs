@@ -5,12 +5,13 @@ use std::{cell::Cell, time::Duration};
 use super::{
     super::{
         Gone, LOOKS, Request, UDP,
-        fake::{FakeNode, socket},
+        fake::{FakeNode, State, socket},
         node::Family,
         stale::tests::origin,
     },
     *,
 };
+use crate::netns::Search;
 
 const POD: &str = "10.244.0.9:53";
 const OTHER: &str = "10.244.0.8:53";
@@ -42,7 +43,7 @@ impl Bench {
             self.reads.set(self.reads.get() + 1);
             match &self.origins {
                 Ok(origins) => Ok(origins.clone()),
-                Err(error) => Err(io::Error::from(error.kind())),
+                Err(error) => Err(io::Error::from_raw_os_error(error.raw_os_error().unwrap())),
             }
         };
         self.passes.make(wanted, &read, || self.now)
@@ -165,20 +166,89 @@ fn the_same_request_again_starts_the_looks_anew_and_closes_once() {
     assert!(bench.next().is_none());
 }
 
+/// What a kernel without memory says.
+fn no_memory<T>() -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
 #[test]
-fn requests_wait_while_origins_cannot_be_read_but_not_forever() {
+fn point_22_a_request_waits_for_as_long_as_origins_cannot_be_read() {
     let node = FakeNode::default().with(1, vec![socket(11, Family::Inet, UDP, POD)]);
     let mut bench = Bench::new(node, vec![]);
-    bench.origins = Err(io::ErrorKind::OutOfMemory.into());
+    bench.origins = no_memory();
     let report = bench.pass([gone(4, POD)]);
     assert!(matches!(report.errors[..], [CloseError::Origins(_)]), "{:?}", report.errors);
-    bench.origins = Ok(vec![origin(11, 1, UDP, 4, POD)]);
-    let (waited, report) = bench.next().unwrap();
-    assert_eq!((waited, report.udp), (DELAYS[0], 1));
-    assert!(bench.next().is_none());
+    let waits: Vec<_> = (0..20).map(|_| bench.next().unwrap().0).collect();
+    assert_eq!(waits[..3], [50, 100, 200].map(Duration::from_millis));
+    assert_eq!(waits[11..], [LONGEST_PAUSE; 9]);
+    assert!(bench.passes.is_failing());
 
-    bench.origins = Err(io::ErrorKind::OutOfMemory.into());
+    bench.origins = Ok(vec![origin(11, 1, UDP, 4, POD)]);
+    assert_eq!(bench.next().unwrap().1.udp, 1);
+    assert!(bench.next().is_none() && !bench.passes.is_failing());
+}
+
+#[test]
+fn other_requests_neither_put_off_what_could_not_be_read_nor_make_its_pauses_longer() {
+    let mut bench = Bench::new(FakeNode::default().with(1, vec![]), vec![]);
+    bench.origins = no_memory();
     bench.pass([gone(4, POD)]);
-    let passes = std::iter::from_fn(|| bench.next()).take(10).count();
-    assert_eq!(passes, LOOKS - 1);
+    let due = bench.passes.due();
+    for _ in 0..40 {
+        bench.now += FIRST_PAUSE / 50;
+        bench.pass([gone(4, OTHER)]);
+        assert_eq!(bench.passes.due(), due);
+    }
+    let mut next = || bench.next().unwrap().0;
+    assert_eq!([next(), next()], [FIRST_PAUSE / 5, 2 * FIRST_PAUSE]);
+}
+
+#[test]
+fn point_22_a_socket_waits_for_as_long_as_it_cannot_be_looked_for() {
+    let failures: [fn(&mut State); 3] = [
+        |state| state.search_error = Some((Search::Usual, libc::EMFILE)),
+        |state| state.open_error = Some((1, libc::EMFILE)),
+        |state| state.list_error = Some((UDP, libc::ENOMEM)),
+    ];
+    for (number, fail) in failures.into_iter().enumerate() {
+        let node = FakeNode::default().with(1, vec![socket(11, Family::Inet, UDP, POD)]);
+        let mut bench = Bench::new(node, vec![origin(11, 1, UDP, 4, POD)]);
+        fail(&mut bench.node.state.borrow_mut());
+        bench.pass([gone(4, POD)]);
+        for _ in 0..20 {
+            let (_, report) = bench.next().unwrap();
+            assert_eq!((report.errors.len(), report.again, report.missed), (1, 1, 0), "{number}");
+        }
+        bench.node.recover();
+        let (waited, report) = bench.next().unwrap();
+        assert_eq!((waited, report.udp, report.again), (LONGEST_PAUSE, 1, 0), "{number}");
+        assert!(!bench.passes.is_failing());
+    }
+}
+
+#[test]
+fn a_socket_that_could_be_looked_for_at_last_and_is_not_there_has_its_few_looks() {
+    let mut bench =
+        Bench::new(FakeNode::default().with(1, vec![]), vec![origin(11, 1, UDP, 4, POD)]);
+    bench.node.state.borrow_mut().list_error = Some((UDP, libc::ENOMEM));
+    bench.pass([gone(4, POD)]);
+    bench.origins = no_memory();
+    assert_eq!(bench.next().unwrap().1.again, 1, "neither did origins count as a look");
+    bench.origins = Ok(vec![origin(11, 1, UDP, 4, POD)]);
+    bench.node.recover();
+    let passes: Vec<_> = std::iter::from_fn(|| bench.next()).take(10).collect();
+    assert_eq!(passes.len(), LOOKS);
+    assert_eq!(passes[1..].iter().map(|(waited, _)| *waited).collect::<Vec<_>>(), DELAYS);
+    assert_eq!(passes.iter().map(|(_, report)| report.missed).sum::<usize>(), 1);
+}
+
+#[test]
+fn a_socket_that_goes_before_it_can_be_looked_for_is_not_kept() {
+    let mut bench =
+        Bench::new(FakeNode::default().with(1, vec![]), vec![origin(11, 1, UDP, 4, POD)]);
+    bench.node.state.borrow_mut().open_error = Some((1, libc::EMFILE));
+    assert_eq!(bench.pass([gone(4, POD)]).again, 1);
+    bench.origins = Ok(vec![]);
+    assert_eq!(bench.next().unwrap().1.again, 0);
+    assert!(bench.next().is_none());
 }

@@ -187,18 +187,47 @@ fn a_refused_closing_is_reported_once_for_a_namespace() {
 #[test]
 fn one_protocol_is_closed_although_the_kernel_cannot_list_the_other() {
     let sockets = vec![socket(11, Family::Inet, UDP, POD), socket(12, Family::Inet, TCP, POD)];
-    for (error, lost, left) in [(libc::ENOENT, vec![11], vec![]), (libc::ENOMEM, vec![], vec![11])]
+    for (error, lost, unread) in
+        [(libc::ENOENT, vec![11], vec![]), (libc::ENOMEM, vec![], vec![11])]
     {
         let mut node = FakeNode::default().with(1, sockets.clone());
         node.state.borrow_mut().list_error = Some((UDP, error));
         let all = vec![stale(11, UDP, 1, POD), stale(12, TCP, 1, POD)];
         let swept = sweep(&mut node, all, false);
         assert_eq!(cookies(&swept.closed), [12]);
-        assert_eq!((cookies(&swept.lost), cookies(&swept.left)), (lost, left));
+        assert_eq!((cookies(&swept.lost), cookies(&swept.unread)), (lost, unread));
+        assert!(swept.left.is_empty());
         match &swept.errors[..] {
             [CloseError::NoList { protocol: "UDP" }] => assert_eq!(error, libc::ENOENT),
             [CloseError::List { protocol: "UDP", .. }] => assert_eq!(error, libc::ENOMEM),
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_from_what_is_not_there() {
+    for without_cookies in [false, true] {
+        let sockets = |cookie| vec![socket(cookie, Family::Inet, UDP, POD)];
+        let mut node =
+            FakeNode::default().with(1, vec![]).with(2, sockets(12)).with(3, sockets(13));
+        node.state.borrow_mut().without_cookies = without_cookies;
+        node.state.borrow_mut().open_error = Some((2, libc::EMFILE));
+        let all = vec![stale_in(1, 11, POD), stale_in(2, 12, POD), stale_in(3, 13, POD)];
+        let swept = sweep(&mut node, all, false);
+        assert_eq!(cookies(&swept.closed), [13], "one namespace stands for no other");
+        let told = (cookies(&swept.left), cookies(&swept.unread));
+        // Without cookies 11 may be where nobody could look.
+        let expected = if without_cookies { (vec![], vec![11, 12]) } else { (vec![11], vec![12]) };
+        assert_eq!(told, expected, "without cookies: {without_cookies}");
+    }
+}
+
+#[test]
+fn a_search_that_breaks_off_says_nothing_of_hidden_namespaces() {
+    let mut node = FakeNode::default().with(1, vec![]);
+    node.state.borrow_mut().search_error = Some((Search::Everywhere, libc::EMFILE));
+    let swept = sweep(&mut node, vec![stale_in(1, 11, POD), stale_in(2, 12, POD)], true);
+    assert_eq!((cookies(&swept.left), cookies(&swept.unread)), (vec![11], vec![12]));
+    assert!(matches!(swept.errors[..], [CloseError::Namespace(_)]), "{:?}", swept.errors);
 }
