@@ -5,15 +5,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    net::SocketAddr,
-};
+use std::{collections::HashSet, net::SocketAddr, time::Instant};
 
+use super::held::Held;
 use crate::{
     close::Gone,
     model::{Model, Notice},
-    plan::limbo::Period,
     publish::{Failure, Family, Grace, GraceError, Publisher, Store},
     source::Event,
 };
@@ -24,9 +21,8 @@ pub struct Core<S, G> {
     publisher: Publisher<S, G>,
     /// Everything that existed at the start is known to the model.
     synced: bool,
-    /// Backends that no longer serve, with the grace period after which no connect can choose them
-    /// any more.
-    retired: VecDeque<(Period, Vec<Gone>)>,
+    /// Backends that no longer serve, for now or for good.
+    held: Held,
 }
 
 /// What a publication could not do, or ignored.
@@ -43,7 +39,7 @@ pub struct Outcome {
 impl<S: Store, G: Grace> Core<S, G> {
     /// A core without objects.
     pub fn new(model: Model, publisher: Publisher<S, G>) -> Self {
-        Self { model, publisher, synced: false, retired: VecDeque::new() }
+        Self { model, publisher, synced: false, held: Held::default() }
     }
 
     /// Takes in one event. Nothing is published before [`Self::publish`].
@@ -59,16 +55,17 @@ impl<S: Store, G: Grace> Core<S, G> {
         // Before their Service port may vanish, and its id with it.
         let retired: Vec<_> = changes
             .retired
-            .iter()
-            .filter_map(|retired| self.with_id(&retired.name, retired.backend))
+            .into_iter()
+            .filter_map(|retired| {
+                let key = self.with_id(&retired.name, retired.backend)?;
+                Some((retired.name, key))
+            })
             .collect();
         // One of them that comes back gets an id that is not given yet.
         let before = self.publisher.next_backend_id();
         let failures = self.publisher.apply(changes.frontends)?;
         if !retired.is_empty() {
-            let gone =
-                retired.into_iter().map(|(service, backend)| Gone { service, backend, before });
-            self.retired.push_back((self.publisher.fence(), gone.collect()));
+            self.held.add(self.publisher.fence(), before, retired);
         }
         if self.synced {
             self.publisher.forget_earlier_ids();
@@ -76,22 +73,34 @@ impl<S: Store, G: Grace> Core<S, G> {
         Ok(Outcome { changed, failures, notices: changes.notices })
     }
 
-    /// The backends that no longer serve and that no connect can choose any more, each once. To be
-    /// asked for when a grace period ends.
-    pub fn take_due_retired(&mut self) -> Vec<Gone> {
-        let mut due = Vec::new();
-        while let Some((_, retired)) =
-            self.retired.pop_front_if(|(period, _)| self.publisher.is_past(*period))
-        {
-            due.extend(retired);
-        }
-        due
+    /// The backends that no longer serve, that no connect can choose any more and that are not back
+    /// after a moment, each once. To be asked for when a grace period ends, and at
+    /// [`Self::retired_due`].
+    pub fn take_due_retired(&mut self, now: Instant) -> Vec<Gone> {
+        let due = self.held.take_due(now, |period| self.publisher.is_past(period));
+        let gone = due.into_iter().filter(|(name, gone)| {
+            // Under another id it is not what its sockets remember.
+            let known = (gone.service, gone.backend);
+            self.with_id(name, gone.backend) != Some(known)
+                || !self.model.serves(name, gone.backend)
+        });
+        gone.map(|(_, gone)| gone).collect()
+    }
+
+    /// When backends are due that no connect can choose any more.
+    pub fn retired_due(&self) -> Option<Instant> {
+        self.held.due()
     }
 
     /// Every backend that serves a followed Service port, with the port's id: what sockets that are
-    /// older than the agent may be connected to.
+    /// older than the agent may be connected to. Those that left a moment ago may be back, and are
+    /// told for themselves if not.
     pub fn serving_ids(&self) -> HashSet<(u32, SocketAddr)> {
-        self.model.serving().filter_map(|(name, backend)| self.with_id(&name, backend)).collect()
+        let serving = self.model.serving();
+        serving
+            .filter_map(|(name, backend)| self.with_id(&name, backend))
+            .chain(self.held.keys())
+            .collect()
     }
 
     /// The publisher.

@@ -12,6 +12,7 @@
 //! that wait in the channel are folded into one publication.
 
 mod core;
+mod held;
 mod left_alone;
 mod owner;
 mod upkeep;

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tracing::{debug, error, info, trace, warn};
 
-use super::{Core, core::Outcome, left_alone::LeftAlone, upkeep::Upkeep};
+use super::{Core, core::Outcome, held::RETURN, left_alone::LeftAlone, upkeep::Upkeep};
 use crate::{
     chain::chain,
     close::Gone,
@@ -84,6 +84,8 @@ pub struct Owner<S, G, N> {
     networks: Option<(Period, Vec<IpNet>)>,
     /// After this the programs of the generation before have run for the last time.
     alone: Option<Period>,
+    /// When sockets are looked for that are older than the agent.
+    older_due: Option<Instant>,
     upkeep: Upkeep,
 }
 
@@ -104,6 +106,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
             unlisted: Vec::new(),
             networks: None,
             alone: None,
+            older_due: None,
             upkeep: Upkeep::new(Instant::now()),
         }
     }
@@ -131,17 +134,22 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
 
     /// Waits for a message. `None` if there is something to do without one.
     fn receive(&mut self) -> Result<Option<Message>> {
-        let received = if self.core.publisher().is_settled() && self.left_alone.is_settled() {
-            self.messages.recv().map_err(RecvTimeoutError::from)
-        } else {
-            let patience = self.upkeep.due().saturating_duration_since(Instant::now());
-            self.messages.recv_timeout(patience)
+        let received = match self.due() {
+            None => self.messages.recv().map_err(RecvTimeoutError::from),
+            Some(due) => self.messages.recv_timeout(due.saturating_duration_since(Instant::now())),
         };
         match received {
             Ok(first) => Ok(Some(first)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => bail!("nothing can reach the agent any more"),
         }
+    }
+
+    /// When there is something to do, if no message comes before.
+    fn due(&mut self) -> Option<Instant> {
+        let settled = self.core.publisher().is_settled() && self.left_alone.is_settled();
+        let upkeep = (!settled).then(|| self.upkeep.due());
+        [upkeep, self.core.retired_due(), self.older_due].into_iter().flatten().min()
     }
 
     /// Takes the messages that wait, and publishes what they change. `None` if the agent is to stop.
@@ -175,6 +183,10 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         self.failed_later(&later);
         self.time_published();
         if self.alone.take_if(|alone| self.core.publisher().is_past(*alone)).is_some() {
+            // What was listed may lack a backend that is back in a moment, too.
+            self.older_due = Some(now + RETURN);
+        }
+        if self.older_due.take_if(|due| *due <= now).is_some() {
             let before = self.core.publisher().next_backend_id();
             self.surroundings.close_all_but(self.core.serving_ids(), before);
         }
@@ -183,7 +195,7 @@ impl<S: Store, G: Grace, N: Surroundings> Owner<S, G, N> {
         {
             self.surroundings.refuse_in(&networks);
         }
-        let gone = self.core.take_due_retired();
+        let gone = self.core.take_due_retired(now);
         if !gone.is_empty() {
             self.surroundings.close(gone);
         }

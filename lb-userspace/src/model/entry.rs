@@ -127,6 +127,11 @@ impl Entry {
             .flat_map(|serving| serving.iter().map(|backend| (serving.name.clone(), backend)))
     }
 
+    /// Whether one of them is this backend of the port of this name.
+    pub(super) fn serves(&self, port: &str, backend: SocketAddr) -> bool {
+        self.serving.iter().any(|serving| *serving.name == *port && serving.contains(backend))
+    }
+
     /// Whether nothing is left to be remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.spec.is_none() && self.slices.is_empty()

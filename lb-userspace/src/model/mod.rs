@@ -41,7 +41,7 @@ pub use self::{
     notice::Notice,
     options::{Options, Tracked},
 };
-use self::{claims::Claims, entry::Entry, node::Node, uses::Uses};
+use self::{claims::Claims, entry::Entry, node::Node, service::service_of_port, uses::Uses};
 
 /// The state of all Services, as seen from one node.
 #[derive(Debug)]
@@ -81,6 +81,12 @@ impl Model {
     /// that an agent before sent elsewhere are sockets whose backend stopped serving meanwhile.
     pub fn serving(&self) -> impl Iterator<Item = (Arc<str>, SocketAddr)> + '_ {
         self.services.values().flat_map(Entry::serving)
+    }
+
+    /// Whether [`Self::serving`] has this one.
+    pub fn serves(&self, port: &str, backend: SocketAddr) -> bool {
+        let entry = service_of_port(port).and_then(|service| self.services.get(service));
+        entry.is_some_and(|entry| entry.serves(port, backend))
     }
 }
 

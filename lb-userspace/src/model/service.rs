@@ -61,6 +61,12 @@ pub(super) struct Port {
     pub(super) protocol: Protocol,
 }
 
+/// The Service of a port, from its [`Port::full_name`].
+pub(super) fn service_of_port(full_name: &str) -> Option<&str> {
+    let (service, _protocol) = full_name.rsplit_once('/')?;
+    Some(service.rsplit_once(':').map_or(service, |(service, _port)| service))
+}
+
 impl Spec {
     /// Reads a Service. `service` is its `namespace/name`.
     pub(super) fn new(service: &Arc<str>, object: &Service, node_known: bool) -> Self {

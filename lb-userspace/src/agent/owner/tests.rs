@@ -12,7 +12,7 @@ use super::{
     *,
 };
 use crate::{
-    model::{Model, Options},
+    model::{Model, Options, Tracked},
     publish::{
         Ids, Publisher, Sizes,
         memory::{Manual, Memory},
@@ -23,23 +23,33 @@ use crate::{
 /// How often a message comes in a busy cluster.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A node on which nothing is done.
-struct Nowhere;
+/// A node on which nothing is done, but noted how many backends sockets are closed for.
+#[derive(Default)]
+struct Notes {
+    closed: usize,
+    spared: Option<usize>,
+}
 
-impl Surroundings for Nowhere {
+impl Surroundings for Notes {
     fn opt_out(&mut self, _: &BTreeSet<u64>) -> Result<(), StoreError> {
         Ok(())
     }
 
     fn stop_refusing(&mut self) {}
     fn refuse_in(&mut self, _: &[IpNet]) {}
-    fn close(&mut self, _: Vec<Gone>) {}
-    fn close_all_but(&mut self, _: HashSet<(u32, SocketAddr)>, _: u32) {}
+
+    fn close(&mut self, gone: Vec<Gone>) {
+        self.closed += gone.len();
+    }
+
+    fn close_all_but(&mut self, serving: HashSet<(u32, SocketAddr)>, _: u32) {
+        assert!(self.spared.replace(serving.len()).is_none(), "once");
+    }
 }
 
 /// An owner of tables on plain memory.
 struct Bench {
-    owner: Owner<Memory, Manual, Nowhere>,
+    owner: Owner<Memory, Manual, Notes>,
     grace: Manual,
     now: Instant,
     _sender: Sender<Message>,
@@ -52,9 +62,10 @@ impl Bench {
         let mut memory = Memory::new(sizes);
         memory.max_names = names;
         let publisher = Publisher::new(memory, grace.clone(), sizes, Ids::default());
-        let core = Core::new(Model::new(Options::default()), publisher);
+        let options = Options { track: Tracked::Udp, ..Options::default() };
+        let core = Core::new(Model::new(options), publisher);
         let (sender, messages) = mpsc::channel();
-        let owner = Owner::new(core, Nowhere, messages, Metrics::new());
+        let owner = Owner::new(core, Notes::default(), messages, Metrics::new());
         Self { owner, grace, now: Instant::now(), _sender: sender }
     }
 
@@ -93,6 +104,19 @@ fn service(name: &str, address: &str) -> Event {
         "spec": {"clusterIPs": [address], "ports": [{"port": 53, "protocol": "UDP"}]},
     });
     Event::Apply(Object::Service(serde_json::from_value(object).unwrap()))
+}
+
+fn slice(addresses: &[&str]) -> Event {
+    let endpoints: Vec<_> =
+        addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+    let labels = json!({"kubernetes.io/service-name": "a"});
+    let object = json!({
+        "metadata": {"namespace": "ns", "name": "a-1", "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 1053, "protocol": "UDP"}],
+        "endpoints": endpoints,
+    });
+    Event::Apply(Object::EndpointSlice(serde_json::from_value(object).unwrap()))
 }
 
 fn deleted(name: &str) -> Event {
@@ -144,4 +168,48 @@ fn keys_of_gone_frontends_go_after_a_quiet_second() {
         bench.turn(None);
         assert_eq!(bench.keys(), keys);
     }
+}
+
+#[test]
+fn point_22_the_owner_wakes_to_close_sockets_and_postpones_nothing_else() {
+    let mut bench = Bench::new(8);
+    for event in [service("a", "10.96.0.1"), slice(&["10.0.0.1", "10.0.0.2"]), Event::Synced] {
+        bench.event(event);
+    }
+    assert_eq!(bench.owner.due(), None);
+    bench.event(slice(&["10.0.0.2"]));
+    (0..2).for_each(|_| bench.turn(Some(Message::GraceEnded)));
+    assert!(bench.owner.core.publisher().is_settled());
+    let due = bench.now + RETURN;
+    assert_eq!(bench.owner.due(), Some(due));
+    // Upkeep that waits is not put off by it, nor does it count as quiet.
+    bench.now += RETURN / 2;
+    bench.event(service("b", "10.96.0.2"));
+    bench.event(deleted("b"));
+    bench.turn(Some(Message::GraceEnded));
+    assert_eq!((bench.owner.due(), bench.keys()), (Some(due), 2));
+    bench.now = due;
+    bench.turn(None);
+    assert_eq!((bench.owner.surroundings.closed, bench.keys()), (1, 2));
+    assert_eq!(bench.owner.due(), Some(due - RETURN / 2 + QUIET));
+    bench.now = due - RETURN / 2 + QUIET;
+    bench.turn(None);
+    assert_eq!(bench.keys(), 1);
+}
+
+#[test]
+fn point_22_sockets_older_than_the_agent_are_looked_for_when_backends_may_not_be_back_any_more() {
+    let mut bench = Bench::new(8);
+    // The list was read while an endpoint was on its way from one slice to another.
+    for event in [service("a", "10.96.0.1"), slice(&["10.0.0.2"]), Event::Synced] {
+        bench.event(event);
+    }
+    bench.owner.alone = Some(bench.owner.core.publisher().fence());
+    (0..2).for_each(|_| bench.turn(Some(Message::GraceEnded)));
+    let due = bench.now + RETURN;
+    assert_eq!((bench.owner.due(), bench.owner.surroundings.spared), (Some(due), None));
+    bench.event(slice(&["10.0.0.1", "10.0.0.2"]));
+    bench.now = due;
+    bench.turn(None);
+    assert_eq!(bench.owner.surroundings.spared, Some(2));
 }

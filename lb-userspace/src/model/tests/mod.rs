@@ -88,6 +88,8 @@ impl Caller {
             changes.retired.iter().map(|told| (told.name.to_string(), told.backend)).collect();
         let gone: Vec<_> = self.serving.difference(&serving).cloned().collect();
         assert_eq!(told, gone, "those that serve no more are told, in order");
+        assert!(serving.iter().all(|(port, backend)| self.model.serves(port, *backend)));
+        assert!(!gone.iter().any(|(port, backend)| self.model.serves(port, *backend)));
         self.retired.extend(told.iter().map(|(name, backend)| format!("{name} {backend}")));
         self.serving = serving;
         self.notices.extend(changes.notices);
