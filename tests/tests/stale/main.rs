@@ -101,6 +101,32 @@ fn point_22_sockets_of_all_namespaces_are_closed_when_their_backend_leaves() {
 }
 
 #[test]
+fn point_22_a_socket_that_only_sends_is_told_until_it_connects_anew() {
+    lab::isolated_with(&[Need::Origins], |lab| {
+        let [leaving, staying] = [lab.pod(1)?, lab.pod(2)?];
+        let _servers = [leaving.serve_udp([(PORT, 1)])?, staying.serve_udp([(PORT, 2)])?];
+        let stage = stage(lab)?;
+        stage.apply(&dns([&leaving]))?;
+        let _agent = stage.start(&[])?;
+        let sockets: Vec<_> = lab
+            .families()?
+            .iter()
+            .map(|&family| Ok((family, connected(family, DNS)?)))
+            .collect::<Result<_>>()?;
+        stage.apply(&dns([&staying]))?;
+        for (family, socket) in &sockets {
+            eventually("a send that fails", || Ok(socket.send(b"?").is_err()))?;
+            assert_eq!(socket.send(b"?"), Err(Errno::DESTADDRREQ), "{family:?}");
+            socket.connect(DNS.seen_by(*family))?;
+            // The error that nobody has read.
+            assert_eq!(socket.send(b"?"), Err(Errno::CONNABORTED), "{family:?}");
+            assert_eq!(socket.send(b"?"), Ok(()), "{family:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn point_22_a_backend_that_new_sockets_do_not_reach_for_other_reasons_closes_none() {
     lab::isolated_with(&[Need::Origins], |lab| {
         let pods = [lab.pod(1)?, lab.pod(2)?];
