@@ -243,6 +243,24 @@ fn a_socket_that_could_be_looked_for_at_last_and_is_not_there_has_its_few_looks(
 }
 
 #[test]
+fn sockets_that_cannot_be_looked_for_go_together_whenever_they_were_asked_for() {
+    let sockets = [(11, POD), (12, OTHER)];
+    let node = sockets.map(|(cookie, peer)| socket(cookie, Family::Inet, UDP, peer));
+    let origins = sockets.map(|(cookie, peer)| origin(cookie, 1, UDP, 4, peer));
+    let mut bench = Bench::new(FakeNode::default().with(1, node.into()), origins.into());
+    bench.node.state.borrow_mut().open_error = Some((1, libc::EMFILE));
+    bench.pass([gone(4, POD)]);
+    bench.now += FIRST_PAUSE / 2;
+    bench.pass([gone(4, OTHER)]);
+    for _ in 0..20 {
+        bench.next().unwrap();
+    }
+    bench.node.recover();
+    let (waited, report) = bench.next().unwrap();
+    assert_eq!((waited, report.udp, report.again), (LONGEST_PAUSE, 2, 0));
+}
+
+#[test]
 fn a_socket_that_goes_before_it_can_be_looked_for_is_not_kept() {
     let mut bench =
         Bench::new(FakeNode::default().with(1, vec![]), vec![origin(11, 1, UDP, 4, POD)]);
