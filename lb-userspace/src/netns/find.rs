@@ -67,7 +67,7 @@ impl Files {
                 Some(inode) => self.open(inode, link),
                 None => Ok(true),
             },
-            Err(error) if is_want(&error) => Err(unlisted(link)(error)),
+            Err(error) if is_lack(&error) => Err(unlisted(link)(error)),
             Err(error) => Ok(error.kind() != io::ErrorKind::PermissionDenied),
         }
     }
@@ -96,14 +96,9 @@ impl Files {
     }
 }
 
-/// Whether a namespace may be there and cannot be had. Every other error is about what is there in its
-/// place: nothing, a zombie, which has no namespaces, or a socket, which nobody can open.
+/// Whether neither descriptors nor memory are left, so that a namespace may be there and cannot be seen or
+/// had. Every other error is about what is there in its place: nothing, a zombie, which has no namespaces, or a socket, which nobody can open.
 fn is_lack(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
-}
-
-/// Neither memory nor descriptors are left: what was not seen may be there.
-fn is_want(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
@@ -112,7 +107,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, NamespaceError> {
     let path = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
     let listed = fs::read_dir(folder).and_then(|entries| entries.map(path).collect());
     match listed {
-        Err(error) if is_want(&error) => Err(unlisted(folder)(error)),
+        Err(error) if is_lack(&error) => Err(unlisted(folder)(error)),
         listed => Ok(listed.unwrap_or_default()),
     }
 }
