@@ -157,6 +157,10 @@ impl<F: Find, O: FnMut(&BTreeSet<u64>)> Resolver<F, O> {
             Err(error) => {
                 let retry = self.retry_later();
                 warn!(?retry, "cannot look for the Pods that opt out: {}", chain(&error));
+                // Whoever opts out no more need not be found.
+                if self.cookies.is_some() {
+                    self.hand_out(self.known.cookies());
+                }
                 return;
             }
         };

@@ -67,13 +67,13 @@ fn a_pod_that_stops_opting_out_loses_it_for_good() {
 }
 
 #[test]
-fn a_search_that_fails_brings_nothing_back() {
+fn a_search_that_fails_keeps_nobody_out_and_brings_nothing_back() {
     let world = hidden();
     world.node.lock().unwrap().failures = usize::MAX;
     world.put("10.0.0.2", &[2]);
     world.apply(out("b", "10.0.0.2"));
     world.apply(object(pod("a", "10.0.0.1")));
-    world.settle();
+    assert_eq!(world.next(), NONE);
     world.apply(out("a", "10.0.0.1"));
     world.node.lock().unwrap().failures = 0;
     assert_eq!(world.next(), [2]);
