@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub(super) struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
+    uid: Option<String>,
     resource_version: Option<String>,
     creation_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
@@ -24,6 +25,7 @@ impl From<Metadata> for ObjectMeta {
         Self {
             name: read.name,
             namespace: read.namespace,
+            uid: read.uid,
             resource_version: read.resource_version,
             creation_timestamp: read.creation_timestamp,
             labels: read.labels,

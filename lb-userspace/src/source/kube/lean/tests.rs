@@ -51,6 +51,7 @@ fn of_a_slice_everything_that_the_model_reads_is_kept() {
     let metadata = slice.metadata;
     assert_eq!(metadata.labels.unwrap()["kubernetes.io/service-name"], "web");
     assert_eq!(metadata.resource_version.as_deref(), Some("7"));
+    assert_eq!(metadata.uid.as_deref(), Some("u"));
     assert!(metadata.managed_fields.is_none() && metadata.owner_references.is_none());
 }
 
