@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _, select_ok};
 use http::Uri;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
@@ -22,12 +22,12 @@ use lb_common::AGENT_PRIORITY;
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
-    time::timeout,
+    time::sleep,
 };
 use tower::{BoxError, Service, ServiceBuilder};
 
-/// How long an address may take, if the server's name has another one.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// After what time the next address of the server's name is tried beside the ones before.
+const STAGGER: Duration = Duration::from_millis(300);
 
 /// A client that connects so, and otherwise is what `kube` makes of a configuration.
 ///
@@ -66,26 +66,30 @@ impl Service<Uri> for Marked {
     }
 }
 
-/// To the first address that takes the connection.
+/// To the address that takes the connection first.
 async fn connect(uri: &Uri) -> io::Result<TcpStream> {
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-    for address in lookup_host((host, port)).await? {
-        match timeout(PATIENCE, connect_to(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => refused = error,
-            Err(late) => refused = late.into(),
+    let addresses = lookup_host((host, port)).await?;
+    let attempts = (0..).zip(addresses).map(|(turn, address)| {
+        async move {
+            sleep(STAGGER * turn).await;
+            connect_to(address).await
         }
+        .boxed()
+    });
+    let attempts: Vec<_> = attempts.collect();
+    if attempts.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")));
     }
-    Err(refused)
+    select_ok(attempts).await.map(|(stream, _)| stream)
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if let Err(error) = SockRef::from(&socket).set_priority(AGENT_PRIORITY) {
         // An agent that may not do this may attach no programs either: another's are in force at most.
-        tracing::debug!(%error, "cannot set SO_PRIORITY: CAP_NET_ADMIN is needed");
+        tracing::debug!(%error, "cannot set SO_PRIORITY: CAP_NET_ADMIN or CAP_NET_RAW is needed");
     }
     socket.connect(address).await
 }
