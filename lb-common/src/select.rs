@@ -65,9 +65,9 @@ pub struct Switches {
 }
 
 /// SO_PRIORITY of the sockets by which the agent asks the API server. They are left alone, so that an
-/// agent never depends on what an agent published. To set it takes CAP_NET_ADMIN (socket(7)); no queue
-/// has such a class, and its lowest four bits, which are all that most look at, are those of the band
-/// that packets without a priority get.
+/// agent never depends on what an agent published. To set it takes CAP_NET_ADMIN, or from Linux 5.17 on
+/// CAP_NET_RAW (`sk_setsockopt()` in net/core/sock.c). No queue has such a class, and its lowest four
+/// bits, which are all that most look at, are those of the band that packets without a priority get.
 pub const AGENT_PRIORITY: u32 = u32::from_be_bytes(*b"sclk");
 
 /// Who connects, and what is remembered of them.
