@@ -29,6 +29,16 @@ fn both(name: &str) -> [Port; 2] {
     [Port::tcp(name), Port::udp(name)].map(|port| port.at([VIP]))
 }
 
+/// So many Pods, and a Service over TCP and UDP that leads to all of them.
+fn serve(lab: &Lab, pods: u8) -> Result<(Serving, Plane)> {
+    let serving = Serving::start(lab, pods)?;
+    let mut plane = Plane::on(lab)?;
+    for port in both("lab/web:http") {
+        plane.publish(&port.to(serving.everywhere()))?;
+    }
+    Ok((serving, plane))
+}
+
 #[test]
 fn point_4_a_port_answers_its_own_protocol_alone() {
     lab::isolated(|lab| {
@@ -103,11 +113,7 @@ fn expect_equal_shares(family: Family, means: Means, asks: u32) -> Result<()> {
 #[test]
 fn point_28_a_socket_of_the_agents_own_is_left_alone() {
     lab::isolated(|lab| {
-        let serving = Serving::start(lab, 1)?;
-        let mut plane = Plane::on(lab)?;
-        for port in both("lab/web:http") {
-            plane.publish(&port.to(serving.everywhere()))?;
-        }
+        let _served = serve(lab, 1)?;
         for &family in lab.families()? {
             for new in [Socket::tcp, Socket::udp] {
                 let connect = |priority| {
@@ -142,11 +148,7 @@ fn point_14_every_backend_has_the_same_chance() {
 fn point_14_every_backend_has_the_same_chance_over_each_kind_of_socket() {
     const ASKS: u32 = 1_000;
     lab::isolated(|lab| {
-        let serving = Serving::start(lab, 3)?;
-        let mut plane = Plane::on(lab)?;
-        for port in both("lab/web:http") {
-            plane.publish(&port.to(serving.everywhere()))?;
-        }
+        let (_serving, plane) = serve(lab, 3)?;
         let mut asks = 0;
         for (family, means) in combinations(lab)? {
             expect_equal_shares(family, means, ASKS)?;
@@ -218,11 +220,7 @@ fn point_23_an_established_connection_survives_the_removal_of_its_service() {
 #[test]
 fn point_24_a_pod_may_be_sent_to_itself() {
     lab::isolated(|lab| {
-        let serving = Serving::start(lab, 1)?;
-        let mut plane = Plane::on(lab)?;
-        for port in both("lab/web:http") {
-            plane.publish(&port.to(serving.everywhere()))?;
-        }
+        let (serving, _plane) = serve(lab, 1)?;
         for &family in lab.families()? {
             for means in Means::all() {
                 let vip = VIP.seen_by(family);
@@ -265,11 +263,7 @@ fn point_25_what_is_no_frontend_is_untouched() {
 #[test]
 fn dropping_the_plane_leaves_sockets_alone() {
     lab::isolated(|lab| {
-        let serving = Serving::start(lab, 1)?;
-        let mut plane = Plane::on(lab)?;
-        for port in both("lab/web:http") {
-            plane.publish(&port.to(serving.everywhere()))?;
-        }
+        let (_serving, plane) = serve(lab, 1)?;
         let vip = VIP.seen_by(Family::V4);
         let socket = Socket::udp(Family::V4)?;
         assert_eq!(socket.ask(Way::SendTo, b"?", vip)?.identity, 0);

@@ -81,8 +81,8 @@ impl<N: Node> Passes<N> {
         }
         // What could not be looked for goes together: each by its own clock would be a pass each.
         let timed = self.again.values().any(|again| again.due <= now);
-        let is_due = |again: &Again| again.due <= now || timed && again.failures > 0;
-        let due: FxHashMap<_, _> = self.again.extract_if(|_, again| is_due(again)).collect();
+        let goes = |again: &Again| again.due <= now || timed && again.failures > 0;
+        let due: FxHashMap<_, _> = self.again.extract_if(|_, again| goes(again)).collect();
         let mut report = Report::default();
         match origins() {
             Ok(origins) => {

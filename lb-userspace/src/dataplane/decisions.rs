@@ -5,7 +5,8 @@
 use aya::maps::{Array, MapData, MapError};
 use lb_common::Counter;
 
-/// The counters of one generation of tables.
+/// The counters of one generation of tables: 64 bits each, in the machine's byte order. They are read
+/// by BPF_MAP_LOOKUP_ELEM (Linux 3.18).
 pub struct Decisions(Array<MapData, u64>);
 
 impl Decisions {

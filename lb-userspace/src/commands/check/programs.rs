@@ -58,14 +58,13 @@ pub(super) fn load() -> AllLoaded {
 
 /// An iterator by which sockets are found whose backend is gone.
 fn origins(object: &mut Object, which: Origins) -> Program {
-    let consequence = match which {
-        Origins::Udp => {
-            "--close-stale udp does nothing: sockets stay connected to backends that are gone"
-        }
-        Origins::All => {
-            "--close-stale all does nothing: sockets stay connected to backends that are gone"
-        }
+    let flag = match which {
+        Origins::Udp => "udp",
+        Origins::All => "all",
     };
+    let consequence = format!(
+        "--close-stale {flag} does nothing: sockets stay connected to backends that are gone"
+    );
     let loaded = object.origins(which);
     let iterator = loaded.as_ref().ok();
     Program {
@@ -73,7 +72,7 @@ fn origins(object: &mut Object, which: Origins) -> Program {
         instructions: iterator.and_then(|iterator| iterator.instructions),
         load_us: iterator.map(|iterator| iterator.took.as_micros()),
         supported: iterator.is_some(),
-        reason: reason(loaded.as_ref().err().map(|error| chain(error)).as_deref(), consequence),
+        reason: reason(loaded.as_ref().err().map(|error| chain(error)).as_deref(), &consequence),
     }
 }
 

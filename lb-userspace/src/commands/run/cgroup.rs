@@ -1,7 +1,6 @@
 //! Finds the cgroup v2 hierarchy.
 //!
-//! Must never mount one, nor take the mount of a part for the whole: nobody outside of that part
-//! would be balanced.
+//! Must never mount one, nor pass over in silence that it may be a part of the node's alone.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
@@ -11,9 +10,9 @@ use anyhow::{Context as _, Result, bail};
 const PROC_CGROUP_INIT_INO: u64 = 0xefff_fffb;
 
 /// What follows where [`is_the_nodes`] is false.
-pub(in crate::commands) const OF_A_CONTAINER: &str = "the hierarchy that is mounted here begins at this container's own cgroup (cgroup_namespaces(7)): \
-     nothing else is balanced; mount the node's, and name it with --cgroup, as deploy/daemonset.yaml \
-     does";
+pub(in crate::commands) const OF_A_CONTAINER: &str = "the hierarchy that is mounted here begins at this container's own cgroup \
+     (cgroup_namespaces(7)): nothing else is balanced; mount the node's, and name it with --cgroup, \
+     as deploy/daemonset.yaml does";
 
 /// Where the cgroup v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` where
 /// the older hierarchies are mounted too.
